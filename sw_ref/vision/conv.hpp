@@ -43,8 +43,8 @@ struct DepthwiseConv2dParams {
   OutputStage stage;
 };
 
-/// Preconditions: input.n == output.n, output.c % input.c == 0, filter.c == output.c, spans as large
-/// as their shapes, bias empty (zero) or output.c long.
+/// Preconditions: input.n == output.n, output.c % input.c == 0, filter.c == output.c, spans as
+/// large as their shapes, bias empty (zero) or output.c long.
 void depthwise_conv2d(const DepthwiseConv2dParams &params, std::span<const std::int8_t> input,
                       std::span<const std::int8_t> filter, std::span<const std::int32_t> bias,
                       std::span<std::int8_t> output);

@@ -25,9 +25,8 @@ struct RescaleParams {
 
 /// The result for one value.
 [[nodiscard]] constexpr std::int8_t rescale_value(const RescaleParams &params, std::int8_t x) {
-  return requantize(static_cast<std::int32_t>(x) - params.input_zero_point,
-                    params.scale.multiplier, params.scale.shift, params.output_zero_point,
-                    params.activation);
+  return requantize(static_cast<std::int32_t>(x) - params.input_zero_point, params.scale.multiplier,
+                    params.scale.shift, params.output_zero_point, params.activation);
 }
 
 /// Preconditions: spans of one size; they may be the same memory.

@@ -40,7 +40,7 @@ struct MeanParams {
   Shape input; ///< the output is [n, c] (or [n, 1, 1, c]: the same bytes)
   std::int32_t input_zero_point = 0;
   std::int32_t output_zero_point = 0;
-  Multiplier scale; ///< input scale / output scale, see mean_scale
+  Multiplier scale; ///< division by h * w folded in: mean_multiplier(mean_scale(..), h * w)
 };
 
 /// quantize_multiplier(input / output) in double precision.
@@ -50,7 +50,7 @@ struct MeanParams {
 /// s = min(floor(log2 count), 32, 31 + shift). count >= 1, scale.shift >= -31.
 [[nodiscard]] Multiplier mean_multiplier(Multiplier scale, std::int64_t count);
 
-/// sum (x - input_zero_point), requantised once with mean_multiplier, clamped to int8.
+/// sum (x - input_zero_point), requantised once, clamped to int8.
 void mean(const MeanParams &params, std::span<const std::int8_t> input,
           std::span<std::int8_t> output);
 

@@ -105,7 +105,8 @@ enum class Activation : std::uint8_t { kNone, kRelu, kRelu6, kReluN1To1 };
                                                std::int32_t zero_point);
 
 /// Multiplier of a convolution or depthwise convolution for one output channel (also of a fully
-/// connected layer with weights quantised per channel): input * filter / output in double precision.
+/// connected layer with weights quantised per channel): input * filter / output in double
+/// precision.
 [[nodiscard]] Multiplier conv_multiplier(float input_scale, float filter_scale, float output_scale);
 
 /// Multiplier of a fully connected layer with weights quantised per tensor: input * filter is

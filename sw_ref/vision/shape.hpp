@@ -18,8 +18,8 @@ struct Shape {
   int c = 1;
 
   [[nodiscard]] constexpr std::size_t size() const {
-    return static_cast<std::size_t>(n) * static_cast<std::size_t>(h) *
-           static_cast<std::size_t>(w) * static_cast<std::size_t>(c);
+    return static_cast<std::size_t>(n) * static_cast<std::size_t>(h) * static_cast<std::size_t>(w) *
+           static_cast<std::size_t>(c);
   }
   friend constexpr bool operator==(const Shape &, const Shape &) = default;
 };

@@ -50,13 +50,14 @@ struct Reciprocal {
   int bits_over_unit = 0; ///< floor(log2 sum): 0..10 for up to 1024 elements
 };
 
-/// Precondition: sum in Q12.19, 2^19 <= sum < 2^31 (at least the maximum's exp(0), rounded up to 1).
+/// Precondition: sum in Q12.19, 2^19 <= sum < 2^31 (at least the maximum's exp(0), rounded up to
+/// 1).
 [[nodiscard]] Reciprocal reciprocal(std::int32_t sum_q12_19);
 
 /// Probability scale * exp * 2^-bits_over_unit rounded to fraction_bits (8 for the int8 output, 16
-/// for the confidence unit) fractional bits, without the clamp. Where the right shift exceeds 31 the
-/// result is the properly rounded one, 0: such shifts (512 or more nearly equal classes at 8 bits)
-/// are undefined in the reference.
+/// for the confidence unit) fractional bits, without the clamp. Where the right shift exceeds 31
+/// the result is the properly rounded one, 0: such shifts (512 or more nearly equal classes at 8
+/// bits) are undefined in the reference.
 [[nodiscard]] std::int32_t probability(const Reciprocal &r, std::int32_t exp_q0_31,
                                        int fraction_bits);
 

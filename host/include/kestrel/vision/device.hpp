@@ -53,7 +53,7 @@ struct Counters {
   std::uint64_t wr_beats = 0;     ///< AXI write beats
   std::uint64_t descriptors = 0;  ///< dispatched
   std::uint64_t macs = 0;         ///< of the network (package)
-  std::uint64_t mac_lanes = 0;    ///< multipliers of the array; utilisation = macs / (lanes * cycles)
+  std::uint64_t mac_lanes = 0; ///< multipliers of the array; utilisation = macs / (lanes * cycles)
 };
 
 struct Inference {
@@ -88,8 +88,8 @@ public:
   [[nodiscard]] virtual Result<void> load(const Package &package) = 0;
 
   /// One inference. `input` is int8 NHWC as the model's input (package.input.elements() values).
-  /// Errors: kInvalidArgument (nothing loaded), kShapeMismatch, kDevice (the engine raised its error
-  /// interrupt; the message holds cause and descriptor index), kTimeout.
+  /// Errors: kInvalidArgument (nothing loaded), kShapeMismatch, kDevice (the engine raised its
+  /// error interrupt; the message holds cause and descriptor index), kTimeout.
   [[nodiscard]] virtual Result<Inference> run(std::span<const std::int8_t> input) = 0;
 
   /// Threshold of the confidence unit, unsigned Q0.16, 0..65536 (65536 is never met; a fresh device
@@ -103,8 +103,7 @@ public:
 
 /// A device of `kind` ("fast" or "rtl") for a named configuration ("edge"). Errors: kNotFound
 /// (unknown kind or configuration), kUnsupported (not part of this build).
-[[nodiscard]] Result<std::unique_ptr<Device>> make_device(std::string_view kind,
-                                                          std::string_view config_name,
-                                                          const DeviceOptions &options = {});
+[[nodiscard]] Result<std::unique_ptr<Device>>
+make_device(std::string_view kind, std::string_view config_name, const DeviceOptions &options = {});
 
 } // namespace kestrel::hv

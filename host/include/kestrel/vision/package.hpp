@@ -37,9 +37,7 @@ struct InputSpec {
   std::uint32_t padded_channels = 0; ///< = channels for kRaw
 
   /// int8 values of one input.
-  [[nodiscard]] std::size_t elements() const {
-    return static_cast<std::size_t>(pixels) * channels;
-  }
+  [[nodiscard]] std::size_t elements() const { return static_cast<std::size_t>(pixels) * channels; }
   friend bool operator==(const InputSpec &, const InputSpec &) = default;
 };
 
@@ -60,9 +58,7 @@ struct OutputSpec {
   std::uint32_t channels = 0;
 
   /// int8 values of one output.
-  [[nodiscard]] std::size_t elements() const {
-    return static_cast<std::size_t>(pixels) * channels;
-  }
+  [[nodiscard]] std::size_t elements() const { return static_cast<std::size_t>(pixels) * channels; }
   friend bool operator==(const OutputSpec &, const OutputSpec &) = default;
 };
 
@@ -137,8 +133,8 @@ struct Package {
 /// The file's bytes: magic, format version, contract version, sections with length and CRC-32.
 [[nodiscard]] std::vector<std::uint8_t> serialize(const Package &package);
 
-/// Reads what serialize() wrote and verifies it (verify_package of compiler.hpp). `name` is named in
-/// messages. Errors: kParse (not a package, truncated, damaged), kVersionMismatch (format or
+/// Reads what serialize() wrote and verifies it (verify_package of compiler.hpp). `name` is named
+/// in messages. Errors: kParse (not a package, truncated, damaged), kVersionMismatch (format or
 /// contract version, unknown configuration).
 [[nodiscard]] Result<Package> parse_package(std::span<const std::uint8_t> bytes,
                                             const std::string &name);

@@ -1,0 +1,55 @@
+// Copyright The Kestrel Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// Types and derived sizes that the modules of the compute core share. Everything follows from the
+// configuration in hv_pkg, which is generated from contract/vision.json.
+
+`default_nettype none
+
+package hv_core_pkg;
+
+  import hv_pkg::*;
+
+  localparam int unsigned Nb = HV_LANES;          // banks = word lanes
+  localparam int unsigned Wb = HV_WORD_BYTES;     // bytes per word = channels per group
+  localparam int unsigned Lb = $clog2(Nb);
+  localparam int unsigned RowW = $clog2(HV_ACT_ROWS);
+  localparam int unsigned RingAw = $clog2(HV_RING_WORDS);
+  localparam int unsigned Rw = 4 * Wb;            // bytes per ring word
+  localparam int unsigned RwBeats = Rw / HV_BUS_BYTES;
+  localparam int unsigned ParamGroups = 4;        // groups described by one shift word
+
+  // Tiles follow each other at least this many cycles apart (see hv_drain).
+  localparam int unsigned DrainCycles = Nb / 2;
+  localparam int unsigned DrainAddCycles = Nb + 14;
+
+  typedef logic [Wb-1:0][7:0] word_t;
+  typedef logic [Rw-1:0][7:0] ring_word_t;
+  typedef logic [RowW-1:0] row_t;
+  typedef logic [Lb-1:0] bank_t;
+  typedef logic signed [19:0] lin_t;
+  typedef logic signed [11:0] coord_t;
+
+  // What the MAC array has to know about one set of operand words.
+  typedef struct packed {
+    logic [3:0] nch_m1;     // steps that the words last, minus one (dense)
+    logic       first;      // first words of a tile
+    logic       last;       // last words of a tile
+    logic       w_last;     // last words of a tile that take weights
+    logic       is_res;     // residual words for the add unit, no MAC step
+    logic       add;        // the tile's results pass the add unit
+    logic       depthwise;
+    logic       is_max;
+    logic [1:0] glog;
+  } op_tag_t;
+
+  // log2(Nb) low bits of a channel group index, reversed: the bank skew of that group.
+  function automatic bank_t group_skew(input logic [Lb-1:0] g);
+    bank_t r;
+    for (int unsigned i = 0; i < Lb; i++) r[i] = g[Lb-1-i];
+    return r;
+  endfunction
+
+endpackage
+
+`default_nettype wire

@@ -1,0 +1,200 @@
+// Copyright The Kestrel Authors
+// SPDX-License-Identifier: Apache-2.0
+//
+// MAC array: Nb word lanes of Wb multipliers with 32-bit accumulators, output stationary.
+//
+// Takes operand sets and weight words and issues at most one step per cycle. Dense: word lane w
+// multiplies one byte of pixel w mod P with the weights of channel group w div P; the words last nch_m1+1
+// steps. Depthwise: one step, every lane its own byte. A residual set takes one step and no multiplier.
+// A step issued in cycle t is in the accumulator from cycle t+3. done_o rises in cycle t+3 for the last step of
+// a tile: acc_o is then complete for one cycle. Last steps of consecutive tiles are at
+// least DrainCycles (DrainAddCycles behind a tile with residual) apart; this is the only wait besides missing
+// operands and weights. Accumulators wrap modulo 2^32.
+
+`default_nettype none
+
+module hv_mac
+  import hv_pkg::*;
+  import hv_core_pkg::*;
+(
+  input  wire logic        clk_i,
+  input  wire logic        rst_ni,
+
+  input  wire logic        set_valid_i,
+  input  wire word_t [Nb-1:0] set_words_i,
+  input  wire op_tag_t     set_tag_i,
+  output logic             set_take_o,
+
+  input  wire logic        wvalid_i,
+  input  wire ring_word_t  wdata_i,
+  output logic             wpop_o,
+
+  output logic             done_o,
+  output logic signed [Nb-1:0][Wb-1:0][31:0] acc_o,
+  output word_t [Nb-1:0]   res_words_o,     // residual words, stable while the tile drains
+
+  // What the cycle was used for.
+  output logic             step_o,          // MAC step
+  output logic             res_step_o,
+  output logic             wait_weight_o,
+  output logic             wait_drain_o,
+  output logic             empty_o          // no operand set
+);
+
+  // --- Current operand set -------------------------------------------------------------------------
+  logic           cur_q;
+  word_t [Nb-1:0] words_q;
+  op_tag_t        tag_q;
+  logic [3:0]     ch_q;
+  logic [1:0]     slice_q;
+  logic [7:0]     gap_q;                    // cycles until the next last step may be issued
+
+  logic ch_last, tile_end, have_w, gap_ok, issue;
+  assign ch_last  = ch_q == tag_q.nch_m1;
+  assign tile_end = tag_q.last && ch_last;
+  assign have_w   = tag_q.is_res || wvalid_i;
+  assign gap_ok   = !tile_end || gap_q == 0;
+  assign issue    = cur_q && have_w && gap_ok;
+
+  logic [1:0] slice_last;
+  assign slice_last = 2'd3 >> tag_q.glog;
+  // The last weight step of a tile ends a ring word whatever is left of it.
+  assign wpop_o = issue && !tag_q.is_res && (slice_q == slice_last || (ch_last && tag_q.w_last));
+
+  assign set_take_o = set_valid_i && (!cur_q || (issue && ch_last));
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      cur_q   <= 1'b0;
+      gap_q   <= '0;
+      ch_q    <= '0;
+      slice_q <= '0;
+    end else begin
+      if (set_take_o) cur_q <= 1'b1;
+      else if (issue && ch_last) cur_q <= 1'b0;
+      if (issue) ch_q <= ch_last ? 4'd0 : ch_q + 4'd1;
+      if (issue && !tag_q.is_res) slice_q <= wpop_o ? 2'd0 : slice_q + 2'd1;
+      if (issue && tile_end) gap_q <= tag_q.add ? 8'(DrainAddCycles - 1) : 8'(DrainCycles - 1);
+      else if (gap_q != 0) gap_q <= gap_q - 8'd1;
+    end
+    if (set_take_o) begin
+      words_q <= set_words_i;
+      tag_q   <= set_tag_i;
+    end
+  end
+
+  assign step_o        = issue && !tag_q.is_res;
+  assign res_step_o    = issue && tag_q.is_res;
+  assign wait_weight_o = cur_q && !have_w;
+  assign wait_drain_o  = cur_q && have_w && !gap_ok;
+  assign empty_o       = !cur_q;
+
+  always_ff @(posedge clk_i) begin
+    if (res_step_o) res_words_o <= words_q;
+  end
+
+  // --- M0: operand registers -----------------------------------------------------------------------
+  word_t [Nb-1:0] a_q, b_q;
+  logic           m0_valid_q, m0_first_q, m0_max_q, m0_last_q;
+  logic           first_step;
+
+  assign first_step = tag_q.first && ch_q == 0;
+
+  logic [Nb-1:0][7:0] pix_byte;              // this step's byte of every pixel
+  for (genvar w = 0; w < Nb; w++) begin : gen_byte
+    assign pix_byte[w] = words_q[w][ch_q[$clog2(Wb)-1:0]];
+  end
+
+  for (genvar w = 0; w < Nb; w++) begin : gen_operand
+    // Dense operands: pixel w mod P; weight slice: group w div P behind the slice of the step.
+    logic [7:0] bcast;
+    word_t      wsel;
+    if (HV_GLOG_MAX == 0) begin : gen_g1
+      assign bcast = pix_byte[w];
+      assign wsel  = wdata_i[slice_q*Wb +: Wb];
+    end else begin : gen_gn
+      localparam int unsigned Q = (w * 4) / Nb;  // quarter of the array
+      always_comb begin
+        unique case (tag_q.glog)
+          2'd0: begin
+            bcast = pix_byte[w];
+            wsel  = wdata_i[slice_q*Wb +: Wb];
+          end
+          2'd1: begin
+            bcast = pix_byte[w % (Nb/2)];
+            wsel  = wdata_i[{slice_q[0], 1'(Q >> 1)}*Wb +: Wb];
+          end
+          default: begin
+            bcast = pix_byte[w % (Nb/4)];
+            wsel  = wdata_i[Q*Wb +: Wb];
+          end
+        endcase
+      end
+    end
+    always_ff @(posedge clk_i) begin
+      if (step_o) begin
+        a_q[w] <= tag_q.depthwise ? words_q[w] : {Wb{bcast}};
+        b_q[w] <= wsel;
+      end
+    end
+  end
+
+  // --- M1: products, M2: accumulators -----------------------------------------------------------
+  logic m1_valid_q, m1_first_q, m1_max_q, m1_last_q, m2_last_q;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      m0_valid_q <= 1'b0;
+      m0_last_q  <= 1'b0;
+      m1_valid_q <= 1'b0;
+      m1_last_q  <= 1'b0;
+      m2_last_q  <= 1'b0;
+    end else begin
+      m0_valid_q <= step_o;
+      m0_last_q  <= issue && tile_end;
+      m1_valid_q <= m0_valid_q;
+      m1_last_q  <= m0_last_q;
+      m2_last_q  <= m1_last_q;
+    end
+    m0_first_q <= first_step;
+    m0_max_q   <= tag_q.is_max;
+    m1_first_q <= m0_first_q;
+    m1_max_q   <= m0_max_q;
+  end
+
+  for (genvar w = 0; w < Nb; w++) begin : gen_lane
+    for (genvar b = 0; b < Wb; b++) begin : gen_mac
+      logic signed [15:0] prod_q;
+      logic signed [7:0]  m1_a_q;
+      logic signed [31:0] acc_q, sum;
+
+      ks_mul_s8 #(
+        .UseDsp(w * Wb + b < HV_DSP_MAC_LANES)
+      ) u_mul (
+        .clk_i,
+        .en_i(m0_valid_q),
+        .a_i (a_q[w][b]),
+        .b_i (b_q[w][b]),
+        .p_o (prod_q)
+      );
+
+      assign sum = acc_q + 32'(prod_q);
+      always_ff @(posedge clk_i) begin
+        if (m0_valid_q) m1_a_q <= $signed(a_q[w][b]);
+        if (m1_valid_q) begin
+          if (m1_max_q) begin
+            if (m1_first_q || sum[31]) acc_q <= 32'(m1_a_q);
+          end else begin
+            acc_q <= m1_first_q ? 32'(prod_q) : sum;
+          end
+        end
+      end
+      assign acc_o[w][b] = acc_q;
+    end
+  end
+
+  assign done_o = m2_last_q;
+
+endmodule
+
+`default_nettype wire

@@ -140,8 +140,9 @@ void conv2d(const Conv2dParams &params, std::span<const std::int8_t> input,
   std::vector<std::int16_t> x(input.size());
   widen(input, params.input_zero_point, x.data());
 
-  const bool pointwise = k == extent(in.c) && win.stride_h == 1 && win.stride_w == 1 &&
-                         win.pad_top == 0 && win.pad_left == 0 && out.h == in.h && out.w == in.w;
+  const bool pointwise = groups == 1 && win.kernel_h == 1 && win.kernel_w == 1 &&
+                         win.stride_h == 1 && win.stride_w == 1 && win.pad_top == 0 &&
+                         win.pad_left == 0 && out.h == in.h && out.w == in.w;
   // Rows padded with zeros to a multiple of a vector; the operands of a pointwise layer lie ready.
   const size_t padded = pointwise ? k : (k + 7) / 8 * 8;
   std::vector<std::int16_t> w(extent(out.c) * padded);

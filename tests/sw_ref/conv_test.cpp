@@ -201,6 +201,27 @@ TEST(Conv2d, EqualsDefinition) {
   EXPECT_GT(inside, outputs / 20);
 }
 
+TEST(Conv2d, EverySmallGeometry) {
+  Random random;
+  SCOPED_TRACE(random.note());
+  for (int kernel = 0; kernel < 4; ++kernel)
+    for (int groups = 1; groups <= 4; ++groups)
+      for (int group_in = 1; group_in <= 4; ++group_in)
+        for (int stride = 1; stride <= 2; ++stride) {
+          Layer l;
+          l.window.kernel_h = 1 + kernel / 2;
+          l.window.kernel_w = 1 + kernel % 2;
+          l.window.stride_h = stride;
+          l.window.stride_w = stride;
+          l.input = {1, 5, 4, groups * group_in};
+          l.output = {1, (5 - l.window.kernel_h) / stride + 1, (4 - l.window.kernel_w) / stride + 1,
+                      groups * 2};
+          l.filter = {l.output.c, l.window.kernel_h, l.window.kernel_w, group_in};
+          fill_random(random, l);
+          ASSERT_EQ(run_conv(l), by_definition(l, false)) << describe(l);
+        }
+}
+
 TEST(DepthwiseConv2d, EqualsDefinition) {
   Random random;
   SCOPED_TRACE(random.note());

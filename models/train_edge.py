@@ -52,7 +52,7 @@ def build(batch=None):
     x = depthwise(x, "dw2", stride=2)  # 7 x 7
     x = conv(x, 64, "pw2", size=1)
     x = depthwise(x, "dw3")
-    x = conv(x, 64, "pw3", size=1)
+    x = conv(x, 96, "pw3", size=1)
     x = layers.AveragePooling2D(7, name="pool")(x)
     x = layers.Flatten(name="flat")(x)
     x = layers.Dense(common.CLASSES, name="classifier")(x)
@@ -114,7 +114,7 @@ def main():
     parser.add_argument("--data-dir", default=common.DEFAULT_DATA_DIR)
     parser.add_argument("--output", default=HERE / "edge" / "fmnist_edge_int8.tflite")
     parser.add_argument("--log", default=HERE / "edge" / "train.log")
-    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--lr", type=float, default=4e-3)
     parser.add_argument("--seed", type=int, default=1)

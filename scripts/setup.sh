@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Kestrel Authors
+#
+# Installs what the project needs and this machine lacks: packages of Debian 12, and Python tools in
+# build/venv. Does nothing, in under a second, where nothing is missing.
+#
+#   scripts/setup.sh             all that building and testing need
+#   scripts/setup.sh --program   only what building and running the program needs
+#   scripts/setup.sh --lint      also clang, clang-tidy and clang-format for the preset lint
+
+# shellcheck source=scripts/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+with_venv=yes
+with_lint=no
+for argument in "$@"; do
+  case "$argument" in
+  --program) with_venv=no ;;
+  --lint) with_lint=yes ;;
+  -h | --help)
+    sed -n '5,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    exit 0
+    ;;
+  *) die "unknown argument '$argument' (known: --program, --lint)" ;;
+  esac
+done
+
+packages=(
+  # build
+  ca-certificates ccache cmake g++ git make ninja-build python3
+  # simulation of the RTL
+  verilator zlib1g-dev
+  # libraries of the host
+  flatbuffers-compiler libboost-dev libcli11-dev libeigen3-dev libflatbuffers-dev libfmt-dev
+  libopencv-core-dev libopencv-dnn-dev libopencv-imgproc-dev libspdlog-dev nlohmann-json3-dev
+  # the embedded data set
+  dataset-fashion-mnist
+  # tests and benchmarks
+  libbenchmark-dev libgmock-dev libgtest-dev
+)
+if [[ $with_venv == yes ]]; then packages+=(python3-numpy python3-venv); fi
+if [[ $with_lint == yes ]]; then
+  packages+=(clang clang-format clang-tidy libclang-rt-14-dev)
+fi
+
+log="$root/build/setup.log"
+mkdir -p "$root/build"
+
+missing_packages() {
+  local installed
+  installed=$(dpkg-query --show --showformat='${db:Status-Status} ${Package}\n' "${packages[@]}" \
+    2>/dev/null | sed -n 's/^installed //p' || true)
+  comm -23 <(printf '%s\n' "${packages[@]}" | sort -u) <(sort -u <<<"$installed")
+}
+
+# Reads apt's status stream and prints a line for each tenth of a download and of an installation.
+show_progress() {
+  awk -F: '$1 == "dlstatus" || $1 == "pmstatus" {
+      stage = $1 == "dlstatus" ? "downloading" : "installing"
+      tenth = int($3 / 10)
+      if (stage != last_stage || tenth > last_tenth) {
+        printf "   %s %3d %%\n", stage, tenth * 10
+        fflush()
+        last_stage = stage
+        last_tenth = tenth
+      }
+    }'
+}
+
+apt() {
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8 \
+    apt-get -y -q -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 "$@"
+}
+
+install_packages() {
+  apt update >>"$log" 2>&1 &&
+    { apt -o APT::Status-Fd=3 install --no-install-recommends "$@" 3>&1 >>"$log" 2>&1 </dev/null |
+      show_progress; } && return
+  tail -n 25 "$log" >&2
+  printf 'setup.sh: apt-get failed; its whole output is in %s\n' "$log" >&2
+  return 1
+}
+
+install_venv() {
+  local venv="$root/build/venv"
+  rm -rf "$venv"
+  if /usr/bin/python3 -m venv "$venv" >>"$log" 2>&1 &&
+    "$venv/bin/python" -m pip --disable-pip-version-check install --no-input --quiet \
+      --requirement "$root/scripts/requirements.txt" >>"$log" 2>&1; then
+    echo "$stamp" >"$venv/.requirements"
+    return
+  fi
+  tail -n 25 "$log" >&2
+  printf 'setup.sh: making build/venv failed; the whole output is in %s\n' "$log" >&2
+  return 1
+}
+
+command -v dpkg-query >/dev/null || die "this script knows Debian 12; elsewhere install by hand:
+  ${packages[*]}"
+
+mapfile -t missing < <(missing_packages)
+if ((${#missing[@]})); then
+  as_root=()
+  if [[ $(id -u) != 0 ]]; then
+    command -v sudo >/dev/null || die "not root and no sudo; as root: apt-get install ${missing[*]}"
+    as_root=(sudo)
+  fi
+  : >"$log"
+  step "installing ${#missing[@]} Debian packages and what they depend on: ${missing[*]}" \
+    install_packages "${missing[@]}"
+fi
+
+if [[ $with_venv == yes ]]; then
+  stamp="$(sha256sum "$root/scripts/requirements.txt" | cut -d' ' -f1) $(/usr/bin/python3 -V) $root"
+  if [[ $(cat "$root/build/venv/.requirements" 2>/dev/null) != "$stamp" ]]; then
+    step "installing the Python tools of scripts/requirements.txt into build/venv" install_venv
+  fi
+fi
+
+say "set-up is complete"

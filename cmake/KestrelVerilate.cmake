@@ -22,8 +22,9 @@ elseif(NOT CMAKE_MATCH_1 STREQUAL KESTREL_VERILATOR_VERSION)
   message(WARNING "Verilator ${CMAKE_MATCH_1} found; tested with ${KESTREL_VERILATOR_VERSION}")
 endif()
 
-# Warnings of Verilator are errors; a waiver stands in the RTL, with its reason.
-set(KESTREL_VERILATOR_LINT_FLAGS -Wall -Wpedantic --assert)
+# Warnings of Verilator are errors; a waiver stands in the RTL, with its reason, or in verilator.vlt.
+set(KESTREL_VERILATOR_WAIVERS "${CMAKE_CURRENT_LIST_DIR}/verilator.vlt")
+set(KESTREL_VERILATOR_LINT_FLAGS -Wall -Wpedantic --assert "${KESTREL_VERILATOR_WAIVERS}")
 
 # The run-time library of Verilator, compiled once for all models.
 find_package(Threads REQUIRED)
@@ -117,7 +118,7 @@ function(kestrel_verilate)
       "CXX=${CMAKE_CXX_COMPILER}" "LINK=${CMAKE_CXX_COMPILER}" "OPT_FAST=${optimise}" "OPT_SLOW=-O1"
       "OPT_GLOBAL=${optimise}" ${objcache} ${arg_PREFIX}__ALL.a
     COMMAND "${CMAKE_COMMAND}" -E touch "${archive}" "${header}"
-    DEPENDS ${sources} ${arg_DEPENDS}
+    DEPENDS ${sources} "${KESTREL_VERILATOR_WAIVERS}" ${arg_DEPENDS}
     COMMENT "Verilating ${arg_TOP} into ${arg_TARGET}"
     JOB_POOL kestrel_verilate
     VERBATIM)

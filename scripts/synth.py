@@ -1,0 +1,244 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Kestrel Authors
+"""Synthesizes a module for ECP5 with yosys and compares its cells with a committed baseline.
+
+The area is what `synth_ecp5` maps, before place and route. Runs under build/venv (made by
+scripts/setup.sh) and starts itself again there when called with another Python.
+
+  scripts/synth.py                            the whole engine against tests/synth/baseline_ecp5.json
+  scripts/synth.py --update                   writes the engine's figures into the baseline
+  scripts/synth.py --top hv_mac --no-baseline one block, figures only
+  scripts/synth.py --top hv_mac --check-only  reads it and runs `check -assert`, no mapping
+
+Exit status: 0 in bounds, 1 drift or over a limit, 2 synthesis failed or wrong usage.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+VENV_PYTHON = ROOT / "build" / "venv" / "bin" / "python"
+
+RTL_FOLDERS = (ROOT / "rtl" / "common", ROOT / "rtl" / "vision")
+
+# Cells of the report and what the ECP5-85F has of each; None: the count is reported only.
+CELLS = {
+    "LUT4": 83640,
+    "TRELLIS_FF": 83640,
+    "CCU2C": None,
+    "TRELLIS_DPR16X4": None,
+    "DP16KD": 208,
+    "MULT18X18D": 156,
+}
+# A LUT4 site is taken by a LUT4 cell, twice by a carry cell, and by LUT RAM: one TRELLIS_DPR16X4 is a
+# slice of two LUTs that hold data and half of a slice that takes the write port (four with it).
+LUT_SITES = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4}
+
+
+def find_sources(generated, top):
+    """The packages and the file of the top module; modules below it are found by name (-y)."""
+    packages, tops = [generated / "hv_pkg.sv"], []
+    for folder in RTL_FOLDERS:
+        packages += sorted(folder.glob("*_pkg.sv"))
+        tops += folder.glob(f"{top}.sv")
+    if not tops:
+        sys.exit(f"synth.py: no {top}.sv in {' or '.join(str(folder) for folder in RTL_FOLDERS)}")
+    return packages + tops
+
+
+def generate_package(folder, config):
+    subprocess.run(
+        [sys.executable, ROOT / "scripts" / "gen_contract.py", "--out", folder, "--config", config],
+        check=True,
+    )
+    return pathlib.Path(folder)
+
+
+class Yosys:
+    """Runs passes, each with its output in the log file."""
+
+    def __init__(self, log):
+        from pyosys import libyosys  # only in the virtual environment
+
+        self.yosys = libyosys
+        self.design = libyosys.Design()
+        self.log = log
+
+    def run(self, command):
+        # yosys ends the process on an error, after its message; the log then has it in its last lines.
+        self.yosys.run_pass(f"tee -q -a {self.log} {command}", self.design)
+
+
+def count_cells(stat_json):
+    stat = json.loads(pathlib.Path(stat_json).read_text())
+    found = stat["design"]["num_cells_by_type"]
+    return {cell: int(found.get(cell, 0)) for cell in CELLS}
+
+
+def work(options, scratch):
+    """In the child process: synthesizes and writes the cell counts to scratch/cells.json."""
+    yosys = Yosys(scratch / "yosys.log")
+    sources = " ".join(str(path) for path in options.source)
+    includes = " ".join(f"-I {path}" for path in options.include)
+    libraries = "--libext .sv " + " ".join(f"-y {path}" for path in RTL_FOLDERS)
+    parameters = " ".join(f"-G {parameter}" for parameter in options.parameter)
+    # Black boxes of the device, for modules that instantiate a primitive.
+    yosys.run("read_verilog -lib +/ecp5/cells_bb.v")
+    yosys.run(
+        f"read_slang -D SYNTHESIS --top {options.top} {parameters} {includes} {libraries} {sources}"
+    )
+    yosys.run(f"hierarchy -check -top {options.top}")
+    yosys.run("proc")
+    yosys.run("check -assert")
+    if options.check_only:
+        return
+    yosys.run(f"synth_ecp5 -top {options.top} {options.synth_options}")
+    yosys.run("check -assert")
+    yosys.run(f"tee -o {scratch / 'stat.json'} stat -json")
+    if options.json:
+        yosys.run(f"write_json {options.json}")
+    (scratch / "cells.json").write_text(json.dumps(count_cells(scratch / "stat.json")))
+
+
+def compare(cells, baseline, tolerance):
+    """Returns the complaints about cells against the baseline (None where there is none)."""
+    complaints = []
+    for cell, limit in CELLS.items():
+        if limit is not None and cells[cell] > limit:
+            complaints.append(f"{cell}: {cells[cell]} are more than the {limit} of the ECP5-85F")
+    sites = sum(cells[cell] * number for cell, number in LUT_SITES.items())
+    if sites > CELLS["LUT4"]:
+        complaints.append(f"LUT sites: {sites} are more than the {CELLS['LUT4']} of the ECP5-85F")
+    if baseline is not None:
+        for cell in CELLS:
+            was, now = baseline.get(cell, 0), cells[cell]
+            # Block RAM and multipliers are counted exactly: one more is a decision.
+            margin = 0 if cell in ("DP16KD", "MULT18X18D") else max(8, tolerance * was)
+            if abs(now - was) > margin:
+                complaints.append(
+                    f"{cell}: {now} against {was} of the baseline (allowed: {margin:.0f} off)"
+                )
+    return complaints
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--top", default="hv_engine", help="module (default hv_engine)")
+    parser.add_argument("--config", default="edge", help="configuration of hv_pkg (default edge)")
+    parser.add_argument(
+        "--source", nargs="+", type=pathlib.Path, default=[], help="files, packages first (default: rtl/)"
+    )
+    parser.add_argument("--include", nargs="+", type=pathlib.Path, default=[], help="include folders")
+    parser.add_argument("--parameter", nargs="+", default=[], help="NAME=VALUE of the top module")
+    parser.add_argument("--synth-options", default="-nowidelut", help="options of synth_ecp5")
+    parser.add_argument(
+        "--baseline", type=pathlib.Path, default=ROOT / "tests" / "synth" / "baseline_ecp5.json"
+    )
+    parser.add_argument("--tolerance", type=float, default=0.03, help="drift allowed (default 0.03)")
+    parser.add_argument("--no-baseline", action="store_true", help="figures and limits only")
+    parser.add_argument("--update", action="store_true", help="write the figures into the baseline")
+    parser.add_argument("--check-only", action="store_true", help="read and check, do not map")
+    parser.add_argument(
+        "--skip-without-venv", action="store_true", help="exit with 77 where build/venv is missing"
+    )
+    parser.add_argument("--json", type=pathlib.Path, help="write the netlist for nextpnr here")
+    parser.add_argument("--log", type=pathlib.Path, help="keep yosys's log here")
+    parser.add_argument("--scratch", type=pathlib.Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    options.include = options.include or [ROOT / "rtl" / "common"]
+    return options
+
+
+def main():
+    if pathlib.Path(sys.prefix).resolve() != VENV_PYTHON.parent.parent.resolve():
+        if not VENV_PYTHON.exists():
+            if "--skip-without-venv" in sys.argv:
+                print("synth.py: skipped, build/venv is missing; scripts/setup.sh makes it")
+                return 77
+            print("synth.py: build/venv is missing; run scripts/setup.sh", file=sys.stderr)
+            return 2
+        os.execv(VENV_PYTHON, [VENV_PYTHON, *sys.argv])
+
+    options = parse_arguments()
+    if options.scratch:
+        work(options, options.scratch)
+        return 0
+
+    with tempfile.TemporaryDirectory(prefix="kestrel-synth-") as folder:
+        scratch = pathlib.Path(folder)
+        sources = options.source
+        if not sources:
+            sources = find_sources(generate_package(scratch / "gen", options.config), options.top)
+        name = options.top + "".join(f" {parameter}" for parameter in options.parameter)
+        print(f"synthesizing {name} for ECP5 (yosys, synth_ecp5 {options.synth_options})", flush=True)
+        begin = time.monotonic()
+        log = scratch / "yosys.log"
+        child = [VENV_PYTHON, __file__, *sys.argv[1:], "--scratch", scratch]
+        if not options.source:
+            child += ["--source", *sources]
+        result = subprocess.run(child, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        seconds = time.monotonic() - begin
+        text = log.read_text() if log.exists() else ""
+        if options.log:
+            options.log.parent.mkdir(parents=True, exist_ok=True)
+            options.log.write_text(text)
+        if result.returncode != 0:
+            # The last pass begins at the last line "N. Executing ..." of the log.
+            lines = text.splitlines()
+            starts = [i for i, line in enumerate(lines) if re.match(r"\d+\. Executing ", line)]
+            print("\n".join(lines[starts[-1] if starts else 0 :][-60:]), file=sys.stderr)
+            if not any("ERROR" in line for line in lines):
+                print(result.stdout[-2000:], file=sys.stderr)
+            print(f"synth.py: {name}: synthesis failed after {seconds:.0f} s", file=sys.stderr)
+            return 2
+        if options.check_only:
+            print(f"{name}: check -assert passed in {seconds:.0f} s")
+            return 0
+        cells = json.loads((scratch / "cells.json").read_text())
+
+    baselines = {}
+    if options.baseline.exists():
+        baselines = json.loads(options.baseline.read_text())
+    baseline = None
+    if not (options.no_baseline or options.update):
+        baseline = baselines.get(name, {}).get("cells")
+        if baseline is None:
+            print(f"synth.py: {options.baseline} knows no '{name}'; --update adds it", file=sys.stderr)
+            return 2
+
+    print(f"{'cell':18}{'count':>9}{'ECP5-85F':>11}{'share':>8}{'baseline':>11}")
+    for cell, limit in CELLS.items():
+        print(
+            f"{cell:18}{cells[cell]:9}{limit or '':>11}"
+            f"{f'{cells[cell] / limit:.1%}' if limit else '':>8}"
+            f"{baseline[cell] if baseline else '':>11}"
+        )
+    sites = sum(cells[cell] * number for cell, number in LUT_SITES.items())
+    print(f"{'LUT sites in all':18}{sites:9}{CELLS['LUT4']:>11}{sites / CELLS['LUT4']:>8.1%}")
+    print(f"synthesis took {seconds:.0f} s")
+
+    if options.update:
+        baselines[name] = {"config": options.config, "options": options.synth_options, "cells": cells}
+        options.baseline.parent.mkdir(parents=True, exist_ok=True)
+        options.baseline.write_text(json.dumps(baselines, indent=2, sort_keys=True) + "\n")
+        print(f"wrote {options.baseline}")
+    complaints = compare(cells, baseline, options.tolerance)
+    for complaint in complaints:
+        print(f"synth.py: {name}: {complaint}", file=sys.stderr)
+    if complaints and baseline is not None:
+        print("synth.py: if the change is meant, run scripts/synth.py --update", file=sys.stderr)
+    return 1 if complaints else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

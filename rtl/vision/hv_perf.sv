@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Kestrel Authors
+//
+// Performance counters, one for each register CNT_*: counter i belongs to the register at
+// CNT_CYCLES + 4*i. Cleared in the cycle of clear_i (start of a program); counter 0 counts the cycles
+// with busy_i, counter i > 0 those with busy_i and inc_i[i]. Counters wrap.
+
+`default_nettype none
+
+module hv_perf #(
+  localparam int unsigned Counters = 14
+) (
+  input  wire logic        clk_i,
+  input  wire logic        rst_ni,
+  input  wire logic        clear_i,
+  input  wire logic        busy_i,
+  input  wire logic [Counters-1:1] inc_i,
+  output logic [Counters-1:0][31:0] cnt_o
+);
+
+  logic [Counters-1:0][31:0] cnt_q;
+  logic [Counters-1:0] inc;
+
+  assign inc = {inc_i, 1'b1} & {Counters{busy_i}};
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni || clear_i) begin
+      cnt_q <= '0;
+    end else begin
+      for (int unsigned i = 0; i < Counters; i++) cnt_q[i] <= cnt_q[i] + 32'(inc[i]);
+    end
+  end
+
+  assign cnt_o = cnt_q;
+
+endmodule
+
+`default_nettype wire

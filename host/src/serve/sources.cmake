@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Kestrel Authors
+#
+# Application layer: the data-centre server and its client, confidence scaling, data sets.
+
+find_package(Boost 1.74 REQUIRED)
+find_package(Threads REQUIRED)
+find_package(ZLIB REQUIRED)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
+find_package(nlohmann_json REQUIRED)
+find_package(OpenCV REQUIRED COMPONENTS core dnn)
+
+list(
+  APPEND
+  KESTREL_HOST_SOURCES
+  "${CMAKE_CURRENT_LIST_DIR}/calibration.cpp"
+  "${CMAKE_CURRENT_LIST_DIR}/dc_client.cpp"
+  "${CMAKE_CURRENT_LIST_DIR}/dc_process.cpp"
+  "${CMAKE_CURRENT_LIST_DIR}/dc_server.cpp"
+  "${CMAKE_CURRENT_LIST_DIR}/fashion_mnist.cpp"
+  "${CMAKE_CURRENT_LIST_DIR}/oip.cpp"
+  "${CMAKE_CURRENT_LIST_DIR}/onnx_backend.cpp")
+set_source_files_properties("${CMAKE_CURRENT_LIST_DIR}/dc_server.cpp"
+                            PROPERTIES COMPILE_DEFINITIONS KESTREL_VERSION="${PROJECT_VERSION}")
+# Headers of other projects are system headers: the project's warnings are not theirs.
+add_library(kestrel_serve_headers INTERFACE)
+target_include_directories(kestrel_serve_headers SYSTEM INTERFACE ${OpenCV_INCLUDE_DIRS})
+list(
+  APPEND
+  KESTREL_HOST_PRIVATE_LIBS
+  $<BUILD_INTERFACE:kestrel_serve_headers>
+  Boost::headers
+  Threads::Threads
+  ZLIB::ZLIB
+  OpenSSL::Crypto
+  nlohmann_json::nlohmann_json
+  opencv_core
+  opencv_dnn)

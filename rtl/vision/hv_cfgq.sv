@@ -35,7 +35,8 @@ module hv_cfgq
 
   localparam int unsigned Depth = 8;
 
-  logic [63:0] mem [Depth*16];
+  // A descriptor is read only after its last word is written, so no read meets a write of its word.
+  (* no_rw_check *) logic [63:0] mem [Depth*16];
   logic [2:0]  wptr_q, rptr_q;
   logic [3:0]  level_q;        // descriptors written and not yet completely read
   logic        full_write, read_done;

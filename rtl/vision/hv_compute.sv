@@ -78,7 +78,7 @@ module hv_compute
   logic        have_q, wstart_q, wstarted_q, fstarted_q, taken_q;
   logic [7:0]  inflight_q;                   // layers whose operand fetch began and whose results are not all written
   logic        layer_end, fstart, fetch_run, fetch_busy, mem_busy, w_done, drain_taken;
-  logic        wait_units, wait_dep;
+  logic        wait_units, wait_dep, seg_idle;
 
   assign take = nxt_valid && (!have_q || (fstarted_q && !fetch_run && wstarted_q && w_done && taken_q));
   assign wait_units = n_load_i < cur_q.wait_load || n_out_i < cur_q.wait_out;
@@ -127,7 +127,7 @@ module hv_compute
   );
 
   // --- Weights ----------------------------------------------------------------------------------------
-  logic       wvalid, wpop, oct_drained, pbank, seg_idle;
+  logic       wvalid, wpop, oct_drained, pbank;
   ring_word_t wword;
   logic [1:0] pgroup;
   logic [Wb-1:0][31:0] pbias, pmult;

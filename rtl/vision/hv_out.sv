@@ -132,7 +132,8 @@ module hv_out
   assign row_valid_o = (state_q == StRow || state_q == CfRow) && !stop_i;
 
   // --- Exponential table ------------------------------------------------------------------------------
-  logic [30:0] exp_mem [256];
+  // The register file refuses table writes while a program runs.
+  (* no_rw_check *) logic [30:0] exp_mem [256];
   logic [30:0] exp_q;
   logic [7:0]  exp_addr;
   always_ff @(posedge clk_i) begin

@@ -130,7 +130,8 @@ module hv_wring
   logic [CntW-1:0] rd_q;                         // next word to read
 
   for (genvar c = 0; c < RwBeats; c++) begin : gen_ring
-    logic [HV_BUS_BYTES*8-1:0] mem [HV_RING_WORDS];
+    // A word is read only after it is complete, so no read meets a write of its word.
+    (* no_rw_check *) logic [HV_BUS_BYTES*8-1:0] mem [HV_RING_WORDS];
     logic [HV_BUS_BYTES*8-1:0] rdata_q;
     always_ff @(posedge clk_i) begin
       if (rsp_valid_i && beat_q == BeatSel'(c)) mem[wr_q[RingAw-1:0]] <= rsp_data_i;

@@ -122,9 +122,7 @@ void AxiChecker::check_address(std::uint64_t cycle, const Address &address,
   default:
     len_ok = beats <= config_.max_beats;
     if (burst == AxiBurst::incr) {
-      const std::uint64_t last =
-          axi_beat_address(address.addr, address.len, address.size, address.burst, beats - 1) +
-          size - 1;
+      const std::uint64_t last = (address.addr & ~(size - 1)) + size * beats - 1;
       if ((address.addr >> 12U) != (last >> 12U)) {
         log_.add(rules.boundary, cycle,
                  where() + ": " + std::to_string(beats) + " beats of " + std::to_string(size) +

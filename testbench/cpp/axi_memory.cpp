@@ -79,8 +79,8 @@ void AxiMemory::reset() {
   first_cycle_ = true;
   read_credit_.configure(config_.read_bandwidth);
   write_credit_.configure(config_.write_bandwidth);
-  read_.rvalid = false;
-  write_.bvalid = false;
+  read_shown_ = false;
+  response_shown_ = false;
   checker_.reset();
 }
 
@@ -223,19 +223,24 @@ void AxiMemory::eval_outputs(std::uint64_t cycle) {
   const AxiBackPressure &stall = config_.back_pressure;
 
   read_.arready = reads_.size() < config_.max_outstanding && !random_.chance(stall.ar);
-  if (!read_.rvalid && !reads_.empty() && reads_.front().due <= cycle && read_credit_.available() &&
+  if (!read_shown_ && !reads_.empty() && reads_.front().due <= cycle && read_credit_.available() &&
       !random_.chance(stall.r)) {
     show_read_beat();
+  }
+  read_.rvalid = read_shown_;
+  if (!read_shown_) {
+    read_.rdata = garbage_;
   }
   write_.awready = writes_.size() < config_.max_outstanding && !random_.chance(stall.aw);
   write_.wready =
       early_data_.size() < kMaxEarlyData && write_credit_.available() && !random_.chance(stall.w);
-  if (!write_.bvalid && !writes_.empty() && writes_.front().has_data &&
+  if (!response_shown_ && !writes_.empty() && writes_.front().has_data &&
       writes_.front().due <= cycle && !random_.chance(stall.b)) {
-    write_.bvalid = true;
+    response_shown_ = true;
     write_.bresp = writes_.front().resp;
     write_.bid = writes_.front().id;
   }
+  write_.bvalid = response_shown_;
 }
 
 void AxiMemory::show_read_beat() {
@@ -258,7 +263,7 @@ void AxiMemory::show_read_beat() {
       static_cast<void>(load(bus_addr, {read_.rdata.bytes(), config_.data_bytes}));
     }
   }
-  read_.rvalid = true;
+  read_shown_ = true;
   read_.rresp = resp;
   read_.rid = burst.id;
   read_.rlast = burst.beats_done + 1 == burst.beats;
@@ -281,8 +286,7 @@ void AxiMemory::sample_read(std::uint64_t cycle) {
     if (read_.rready) {
       read_credit_.spend();
       ++stats_.read_beats;
-      read_.rvalid = false;
-      read_.rdata = garbage_;
+      read_shown_ = false;
       Burst &burst = reads_.front();
       if (++burst.beats_done == burst.beats) {
         stats_.read_errors += burst.resp != 0 ? 1U : 0U;
@@ -348,7 +352,7 @@ void AxiMemory::write_beat(std::uint64_t cycle, Burst &burst, const DataBeat &be
 
 void AxiMemory::sample_write(std::uint64_t cycle) {
   if (write_.bvalid && write_.bready) {
-    write_.bvalid = false;
+    response_shown_ = false;
     writes_.erase(writes_.begin());
     --data_writes_;
   }

@@ -103,7 +103,7 @@ public:
   void eval_outputs(std::uint64_t cycle);
   void sample(std::uint64_t cycle, bool in_reset = false);
 
-  /// The interface's values of this cycle.
+  /// The interface's values of this cycle; sample() leaves them as they are.
   [[nodiscard]] AxiReadPorts &read() { return read_; }
   [[nodiscard]] AxiWritePorts &write() { return write_; }
 
@@ -221,6 +221,7 @@ private:
   std::vector<Burst> writes_;   // queued, oldest first
   std::size_t data_writes_ = 0; // writes_ [0, data_writes_) have all their data
   std::vector<DataBeat> early_data_;
+  bool read_shown_ = false, response_shown_ = false; // a beat, a response is being offered
   std::uint64_t read_number_ = 0, write_number_ = 0;
 
   AxiReadPorts read_{};

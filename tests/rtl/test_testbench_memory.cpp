@@ -351,7 +351,8 @@ class RandomTraffic : public testing::TestWithParam<std::tuple<uint32_t, double>
 // Reads and writes of any size and alignment that overlap, under random back-pressure, against a
 // plain byte array.
 TEST_P(RandomTraffic, data_is_right) {
-  const auto [bus_bytes, pressure] = GetParam();
+  const uint32_t bus_bytes = std::get<0>(GetParam());
+  const double pressure = std::get<1>(GetParam());
   const uint64_t seed = seed_of_run(21);
   Random random(seed);
   AxiMemoryConfig config;

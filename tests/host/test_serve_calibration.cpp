@@ -269,12 +269,21 @@ TEST_F(TableFile, DamagedTablesAreRefusedByName) {
   EXPECT_EQ(load_threshold_table("/no/such/table.json").error().code, ErrorCode::kNotFound);
 }
 
-TEST_F(TableFile, Sha256OfKnownText) {
-  std::ofstream(path) << "abc";
-  const auto digest = file_sha256(path);
-  ASSERT_TRUE(digest);
-  EXPECT_EQ(*digest,
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"); // FIPS 180
+TEST_F(TableFile, Sha256OfKnownTexts) { // FIPS 180-4 examples
+  const std::pair<std::string, const char *> cases[] = {
+      {"", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
+      {"abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"},
+      {"abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq",
+       "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1"},
+      {std::string(1000000, 'a'),
+       "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0"},
+  };
+  for (const auto &[text, expected] : cases) {
+    std::ofstream(path, std::ios::trunc) << text;
+    const auto digest = file_sha256(path);
+    ASSERT_TRUE(digest);
+    EXPECT_EQ(*digest, expected);
+  }
 }
 
 } // namespace

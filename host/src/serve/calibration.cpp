@@ -11,9 +11,9 @@
 
 #include <boost/math/special_functions/beta.hpp>
 #include <nlohmann/json.hpp>
-#include <openssl/evp.h>
 
 #include "common/file.hpp"
+#include "serve/sha256.hpp"
 
 namespace kestrel::serve {
 namespace {
@@ -352,14 +352,9 @@ Result<ThresholdTable> load_threshold_table(const std::string &path) {
 Result<std::string> file_sha256(const std::string &path) {
   constexpr std::int64_t kMaxBytes = std::int64_t{2} << 30;
   KESTREL_ASSIGN(const auto bytes, read_file(path, kMaxBytes));
-  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-  unsigned length = 0;
-  if (EVP_Digest(bytes.data(), bytes.size(), digest.data(), &length, EVP_sha256(), nullptr) != 1) {
-    return fail(ErrorCode::kInternal, "{}: SHA-256 failed", path);
-  }
   std::string text;
-  for (unsigned i = 0; i < length; ++i) {
-    text += fmt::format("{:02x}", digest[i]);
+  for (const std::uint8_t byte : sha256(bytes)) {
+    text += fmt::format("{:02x}", byte);
   }
   return text;
 }

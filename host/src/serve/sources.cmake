@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Kestrel Authors
 #
-# Application layer: the data-centre server and its client, confidence scaling, data sets.
+# Application layer: the data-centre server and its client, confidence scaling, data sets, jobs.
 
 find_package(Boost 1.74 REQUIRED)
 find_package(Threads REQUIRED)
 find_package(ZLIB REQUIRED)
-find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 find_package(nlohmann_json REQUIRED)
 find_package(OpenCV REQUIRED COMPONENTS core dnn)
 
@@ -17,9 +16,12 @@ list(
   "${CMAKE_CURRENT_LIST_DIR}/dc_client.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/dc_process.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/dc_server.cpp"
+  "${CMAKE_CURRENT_LIST_DIR}/demo_job.cpp"
+  "${CMAKE_CURRENT_LIST_DIR}/edge_job.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/fashion_mnist.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/oip.cpp"
-  "${CMAKE_CURRENT_LIST_DIR}/onnx_backend.cpp")
+  "${CMAKE_CURRENT_LIST_DIR}/onnx_backend.cpp"
+  "${CMAKE_CURRENT_LIST_DIR}/sha256.cpp")
 set_source_files_properties("${CMAKE_CURRENT_LIST_DIR}/dc_server.cpp"
                             PROPERTIES COMPILE_DEFINITIONS KESTREL_VERSION="${PROJECT_VERSION}")
 # Headers of other projects are system headers: the project's warnings are not theirs.
@@ -32,7 +34,6 @@ list(
   Boost::headers
   Threads::Threads
   ZLIB::ZLIB
-  OpenSSL::Crypto
   nlohmann_json::nlohmann_json
   opencv_core
   opencv_dnn)

@@ -22,7 +22,7 @@ Confidence confidence(std::span<const std::int8_t> logits, const ExpTable &table
   for (std::size_t i = 1; i < logits.size(); ++i)
     if (logits[i] > logits[top1])
       top1 = i;
-  const std::int32_t max = logits[top1];
+  const std::int8_t max = logits[top1];
   const auto exp = [&](std::int8_t v) { return table[static_cast<std::size_t>(max - v)]; };
 
   for (const std::int8_t v : logits)

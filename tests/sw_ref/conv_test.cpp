@@ -138,10 +138,10 @@ std::vector<std::int8_t> by_definition(const Layer &l, bool depthwise) {
                 if (iy < 0 || iy >= l.input.h || ix < 0 || ix >= l.input.w)
                   continue;
                 const int ic = oc / group_out * group_in + c;
-                const std::int64_t x = l.x[at(l.input, n, iy, ix, ic)];
-                const std::int64_t w =
+                const std::int8_t x = l.x[at(l.input, n, iy, ix, ic)];
+                const std::int8_t w =
                     depthwise ? l.w[at(l.filter, 0, ky, kx, oc)] : l.w[at(l.filter, oc, ky, kx, c)];
-                acc += (x - l.input_zero_point) * w;
+                acc += std::int64_t{x - l.input_zero_point} * w;
               }
           const std::size_t m = l.multiplier.size() > 1 ? static_cast<std::size_t>(oc) : 0;
           const auto wrapped = static_cast<std::int32_t>(static_cast<std::uint32_t>(acc));

@@ -41,9 +41,9 @@ template <class Desc> Desc random_desc(std::mt19937_64 &rng) {
       break;
     default:
       desc.*field.member =
-          field.min() + static_cast<std::int64_t>(rng() % (field.mask() == ~std::uint64_t{0}
-                                                                ? field.mask()
-                                                                : field.mask() + 1));
+          field.min() +
+          static_cast<std::int64_t>(
+              rng() % (field.mask() == ~std::uint64_t{0} ? field.mask() : field.mask() + 1));
     }
   }
   desc.op = static_cast<std::int64_t>(Desc::kOp);

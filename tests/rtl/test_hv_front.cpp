@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Kestrel Authors
 //
-// hv_front against a model of its rules: random programs through queues of random speed, every check
-// of descriptors, and the cycles stated in its header.
+// hv_front against a model of its rules: random programs through queues of random speed, every
+// check of descriptors, and the cycles stated in its header.
 
 #include <array>
 #include <cstdint>
@@ -46,8 +46,8 @@ template <class Desc> Desc random_fields(Random &rng) {
   Desc desc;
   for (const auto &field : kFields<Desc>) {
     desc.*field.member =
-        field.min() + static_cast<std::int64_t>(rng.below(static_cast<std::uint64_t>(
-                          field.max() - field.min()) + 1));
+        field.min() + static_cast<std::int64_t>(
+                          rng.below(static_cast<std::uint64_t>(field.max() - field.min()) + 1));
   }
   desc.op = static_cast<std::int64_t>(Desc::kOp);
   return desc;
@@ -244,7 +244,8 @@ private:
       }
       ++bursts;
       burst_cycles.push_back(cycle);
-      EXPECT_LE(bursts, dispatched + 3); // two held, and one that leaves the FIFO while word 15 is out
+      EXPECT_LE(bursts,
+                dispatched + 3); // two held, and one that leaves the FIFO while word 15 is out
     }
     const std::array<bool, kUnits> we = {m.q_we_compute_o != 0, m.q_we_load_o != 0,
                                          m.q_we_out_o != 0};
@@ -370,7 +371,8 @@ TEST(HvFront, CyclesAsStated) {
   const std::uint64_t start = bench.now();
   bench.start(program);
   ASSERT_TRUE(bench.run(1000));
-  // start_i in s: request in s+1; first beat in s+2, sixteenth in s+17, all in the FIFO in t = s+18.
+  // start_i in s: request in s+1; first beat in s+2, sixteenth in s+17, all in the FIFO in t =
+  // s+18.
   EXPECT_EQ(bench.burst_cycles.at(0), start + 1);
   EXPECT_EQ(bench.fifo_cycle, start + 18);
   EXPECT_EQ(bench.first_word_cycles.at(0), start + 18 + 2);
@@ -382,7 +384,8 @@ TEST(HvFront, CyclesAsStated) {
   EXPECT_EQ(bench.done_cycle, bench.last_word_cycles.back() + 1 + 18);
 }
 
-/// Runs `program`, expects `cause` at descriptor `index` and that nothing from it on reached a unit.
+/// Runs `program`, expects `cause` at descriptor `index` and that nothing from it on reached a
+/// unit.
 void expect_refused(const Program &program, ErrorCause cause, std::uint32_t index,
                     const std::string &what) {
   Bench bench(index + 1, {.latency = 3});

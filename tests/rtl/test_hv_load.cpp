@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Kestrel Authors
 //
-// hv_load against a model of its rules: every piece written (mask, pixel, group, row, data) in order,
-// the exact bursts, wait counts, back-pressure, row range, and the cycles stated in its header.
+// hv_load against a model of its rules: every piece written (mask, pixel, group, row, data) in
+// order, the exact bursts, wait counts, back-pressure, row range, and the cycles stated in its
+// header.
 
 #include <algorithm>
 #include <array>
@@ -335,9 +336,7 @@ void run_random(std::uint64_t seed, const Timing &timing, int descriptors) {
   EXPECT_GT(bench.pieces.size(), 100U);
 }
 
-TEST(HvLoad, RandomBlocksWithoutStalls) {
-  run_random(kestrel::tb::test::seed_of_run(1), {}, 60);
-}
+TEST(HvLoad, RandomBlocksWithoutStalls) { run_random(kestrel::tb::test::seed_of_run(1), {}, 60); }
 TEST(HvLoad, RandomBlocksLongLatency) {
   run_random(kestrel::tb::test::seed_of_run(2), {.latency = 45}, 60);
 }
@@ -435,8 +434,9 @@ TEST(HvLoad, RawThroughput) {
     bench.program.push_back(desc);
     ASSERT_TRUE(bench.run_until_idle(5000));
     const auto cycles = bench.piece_cycles.back() - bench.piece_cycles.front() + 1;
-    const auto least = std::max<std::uint64_t>(static_cast<std::uint64_t>(desc.beats),
-                                               (840 + per_cycle[chans - 1] - 1) / per_cycle[chans - 1]);
+    const auto least =
+        std::max<std::uint64_t>(static_cast<std::uint64_t>(desc.beats),
+                                (840 + per_cycle[chans - 1] - 1) / per_cycle[chans - 1]);
     EXPECT_LE(cycles, least + 4) << chans << " channels";
   }
 }

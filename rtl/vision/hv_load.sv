@@ -326,11 +326,9 @@ module hv_load
     words = '0;
     for (int unsigned i = 0; i < 8; i++) begin
       for (int unsigned k = 0; k < 8; k++) begin
-        if (k < 32'(bytes_q)) begin
-          // Only positions that some channel count can reach exist: pixel i > 0 with 8/i or so bytes.
-          for (int unsigned c = 1; c <= 8; c++) begin
-            if (32'(bytes_q) == c && i * c + k < 14) words[i][8*k +: 8] = bytes[i*c+k];
-          end
+        // Byte k of pixel i lies at i * c + k; a piece has 14 bytes at most.
+        for (int unsigned c = k + 1; c <= 8; c++) begin
+          if (32'(bytes_q) == c && i * c + k < 14) words[i][8*k +: 8] = bytes[i*c+k];
         end
       end
     end

@@ -77,7 +77,7 @@ def main():
     parser.add_argument("--output", default=HERE / "dc" / "fmnist_dc.onnx")
     parser.add_argument("--log", default=HERE / "dc" / "train.log")
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--decay-epochs", type=int, default=10)
+    parser.add_argument("--decay-epochs", type=float, default=10)
     parser.add_argument("--clean-epochs", type=int, default=2, help="last epochs without erasing")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--lr", type=float, default=0.1)

@@ -5,6 +5,7 @@
 #include "kestrel/vision/compiler.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <numeric>
 
@@ -63,10 +64,12 @@ std::uint64_t Emitter::load_cycles(int pixels) const {
   const auto beats = ceil_div<std::uint64_t>(static_cast<std::uint64_t>(pixels) *
                                                  static_cast<std::uint64_t>(input_pixel_bytes()),
                                              config_.bus_bytes);
-  // RAW writes one pixel per cycle.
-  return program_.input.layout == InputLayout::kRaw
-             ? std::max(beats, static_cast<std::uint64_t>(pixels))
-             : beats;
+  if (program_.input.layout != InputLayout::kRaw)
+    return beats;
+  // Whole pixels that RAW unpacks per cycle.
+  constexpr std::array<int, 8> kPixels = {8, 4, 3, 2, 2, 2, 2, 1};
+  const int rate = kPixels[program_.input.channels - 1];
+  return std::max(beats, static_cast<std::uint64_t>(ceil_div(pixels, rate)));
 }
 
 // `count` equal stripes of the input, each beginning at a burst boundary, with the whole output

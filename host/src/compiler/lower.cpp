@@ -14,11 +14,12 @@
 namespace kestrel::hv::compiler {
 namespace {
 
-constexpr int kMaxKernel = 256;       // kh_m1, kw_m1 are 8 bits
-constexpr int kMaxStride = 255;       // sx, sy are 8 bits
-constexpr int kMaxMapSide = 2047;     // ix, iy are signed 12 bits
-constexpr int kMaxLeftShift = 7;      // 3 bits of a shift byte
-constexpr int kMaxAverageTaps = 2895; // up to here the rounded division is exact
+constexpr int kMaxKernel = 256;        // kh_m1, kw_m1 are 8 bits
+constexpr int kMaxStride = 255;        // sx, sy are 8 bits
+constexpr int kMaxMapSide = 2047;      // ix, iy are signed 12 bits
+constexpr int kMaxMapPixels = 400'000; // linear indices are signed 20 bits
+constexpr int kMaxLeftShift = 7;       // 3 bits of a shift byte
+constexpr int kMaxAverageTaps = 2895;  // up to here the rounded division is exact
 constexpr int kMaxClasses = 1024;
 
 // A tensor seen on a map of activation memory.
@@ -234,12 +235,23 @@ Result<void> Lowering::check_geometry(const Op &op, const Layer &l) const {
     return unsupported(op, fmt::format("stride {}x{} with dilation {}x{}; up to {} are supported",
                                        l.sy, l.sx, l.dy, l.dx, kMaxStride));
   }
-  const std::array<int, 4> sides = {l.ih, l.iw, l.oh * l.sy, l.ow * l.sx};
-  if (std::any_of(sides.begin(), sides.end(), [](int v) { return v > kMaxMapSide; }) ||
-      l.pad_top > kMaxMapSide || l.pad_left > kMaxMapSide) {
+  // Coordinates of taps, those of lanes behind the last output included, are signed 12 bits; linear
+  // pixel indices signed 20 bits.
+  const int lanes = static_cast<int>(config_.lanes);
+  const std::array<int, 6> sides = {l.ih,
+                                    l.iw,
+                                    (l.oh + lanes / l.ow + 1) * l.sy + (l.kh - 1) * l.dy,
+                                    (l.ow + 1) * l.sx + (l.kw - 1) * l.dx,
+                                    l.pad_top,
+                                    l.pad_left};
+  const bool large = std::any_of(sides.begin(), sides.end(), [](int v) { return v > kMaxMapSide; });
+  if (large || std::int64_t{l.ih} * l.iw > kMaxMapPixels ||
+      std::int64_t{l.oh} * l.ow > kMaxMapPixels) {
     return unsupported(
-        op, fmt::format("maps {}x{} -> {}x{} (stride {}x{}); sides up to {} are supported", l.ih,
-                        l.iw, l.oh, l.ow, l.sy, l.sx, kMaxMapSide));
+        op,
+        fmt::format("maps {}x{} -> {}x{} (kernel {}x{}, stride {}x{}); sides up to about {} and "
+                    "{} pixels are supported",
+                    l.ih, l.iw, l.oh, l.ow, l.kh, l.kw, l.sy, l.sx, kMaxMapSide, kMaxMapPixels));
   }
   if ((l.ow - 1) * l.sx - l.pad_left < 0 && l.ow > 1) {
     return unsupported(op, "every window lies in the padding left of the map");

@@ -3,12 +3,10 @@
 #include <memory>
 #include <string>
 
+#include "device/verilated_device.hpp"
 #include "kestrel/contract/vision.hpp"
 #include "kestrel/vision/device.hpp"
 #include "kestrel/vision/functional_device.hpp"
-#ifdef KESTREL_HAVE_VERILATED_DEVICE
-#include "device/verilated_device.hpp"
-#endif
 
 namespace kestrel::hv {
 
@@ -23,13 +21,8 @@ Result<std::unique_ptr<Device>> make_device(std::string_view kind, std::string_v
   }
   if (kind == "fast")
     return std::unique_ptr<Device>(std::make_unique<FunctionalDevice>(*config, options));
-  if (kind == "rtl") {
-#ifdef KESTREL_HAVE_VERILATED_DEVICE
+  if (kind == "rtl")
     return make_verilated_device(*config, options);
-#else
-    return fail(ErrorCode::kUnsupported, "device 'rtl' is not part of this build");
-#endif
-  }
   return fail(ErrorCode::kNotFound, "device '{}'; known are fast, rtl", kind);
 }
 

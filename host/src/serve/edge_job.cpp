@@ -72,7 +72,7 @@ Result<std::size_t> count_of(std::size_t pixels, std::size_t size) {
 } // namespace
 
 Result<EdgeModel> load_edge_model(const std::string &path, std::string_view config_name) {
-  const hv::contract::Config *config = hv::contract::find_config(config_name);
+  const contract::Config *config = contract::find_config(config_name);
   if (config == nullptr) {
     return fail(ErrorCode::kNotFound, "configuration '{}' is not known", config_name);
   }

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Kestrel Authors
+//
+// What the subcommands of the program share.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "kestrel/result.hpp"
+
+namespace kestrel::cli {
+
+/// Each adds one subcommand to `app`; when it is the one called, it runs and leaves the program's
+/// exit status in `status`.
+void add_run(CLI::App &app, int &status);
+void add_compile(CLI::App &app, int &status);
+void add_calibrate(CLI::App &app, int &status);
+void add_dc(CLI::App &app, int &status);
+void add_demo(CLI::App &app, int &status);
+void add_info(CLI::App &app, int &status);
+
+/// Exit status of a command: 0, or 1 with one sentence on standard error that begins with the
+/// command's name.
+[[nodiscard]] int finish(std::string_view command, const Result<void> &result);
+
+/// Writes `json` to a file, "-" for standard output. Error: kIo.
+[[nodiscard]] Result<void> write_json(const std::string &path, const nlohmann::json &json);
+
+/// `folder`, or where the project's models lie: the environment variable KESTREL_MODELS, else
+/// models/ of the source tree that the program was built from.
+[[nodiscard]] std::string models_folder(const std::string &folder);
+
+inline constexpr const char *kEdgeModel = "edge/fmnist_edge_int8.tflite";
+inline constexpr const char *kDcModel = "dc/fmnist_dc.onnx";
+inline constexpr const char *kThresholds = "calibration.json";
+
+/// Worker threads to use when a command's --jobs is 0.
+[[nodiscard]] unsigned default_jobs();
+
+} // namespace kestrel::cli

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Kestrel Authors
+//
+// The program `kestrel`: one subcommand a file (cmd_*.cpp), thin over the host library.
+#include "cli.hpp"
+
+#include <cstdio>
+#include <cstdlib>
+#include <exception>
+#include <fstream>
+#include <thread>
+
+namespace kestrel::cli {
+
+int finish(std::string_view command, const Result<void> &result) {
+  if (result) {
+    return 0;
+  }
+  std::string message = result.error().message;
+  for (char &c : message) { // one sentence, one line
+    c = c == '\n' ? ' ' : c;
+  }
+  fmt::print(stderr, "kestrel {}: {}\n", command, message);
+  return 1;
+}
+
+Result<void> write_json(const std::string &path, const nlohmann::json &json) {
+  const std::string text =
+      json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  if (path == "-") {
+    fmt::print("{}", text);
+    return {};
+  }
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file << text;
+  file.close();
+  if (!file) {
+    return fail(ErrorCode::kIo, "{}: cannot be written", path);
+  }
+  return {};
+}
+
+std::string models_folder(const std::string &folder) {
+  if (!folder.empty()) {
+    return folder;
+  }
+  const char *from_environment = std::getenv("KESTREL_MODELS");
+  return from_environment != nullptr && *from_environment != '\0' ? from_environment
+                                                                  : KESTREL_MODELS_DIR;
+}
+
+unsigned default_jobs() { return std::max(1U, std::thread::hardware_concurrency()); }
+
+} // namespace kestrel::cli
+
+int main(int argc, char **argv) {
+  try {
+    CLI::App app{"Kestrel: int8 vision networks on an FPGA engine, simulated cycle by cycle or\n"
+                 "bit-exactly fast, with a data-centre (DC) model behind them for unsure answers.",
+                 "kestrel"};
+    app.footer("Start with:\n"
+               "  kestrel demo --rtl-images 20       the whole system on real images\n"
+               "  kestrel info --layers model.tflite what the compiler makes of your network\n"
+               "  kestrel COMMAND --help             options and examples of a command\n"
+               "\n"
+               "Exit status: 0 done, 1 the command failed (one sentence on standard error says\n"
+               "why), other: wrong usage.");
+    app.set_version_flag("--version", KESTREL_VERSION);
+    app.require_subcommand(1);
+    app.failure_message(CLI::FailureMessage::simple);
+    int status = 0;
+    kestrel::cli::add_run(app, status);
+    kestrel::cli::add_compile(app, status);
+    kestrel::cli::add_calibrate(app, status);
+    kestrel::cli::add_dc(app, status);
+    kestrel::cli::add_demo(app, status);
+    kestrel::cli::add_info(app, status);
+    try {
+      app.parse(argc, argv);
+    } catch (const CLI::ParseError &e) {
+      return app.exit(e);
+    }
+    return status;
+  } catch (const std::exception &e) {
+    fmt::print(stderr, "kestrel: {}\n", e.what());
+    return 1;
+  }
+}

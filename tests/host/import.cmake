@@ -16,3 +16,21 @@ kestrel_add_test(
   kestrel::host
   nlohmann_json::nlohmann_json)
 target_compile_definitions(test_host_reference_networks PRIVATE ${import_definitions})
+
+kestrel_add_test(
+  NAME
+  host.foundation
+  SOURCES
+  "${CMAKE_CURRENT_LIST_DIR}/test_npy.cpp"
+  LIBS
+  kestrel::host)
+
+kestrel_add_test(
+  NAME
+  host.tflite_import
+  SOURCES
+  "${CMAKE_CURRENT_LIST_DIR}/test_tflite_import.cpp"
+  LIBS
+  kestrel::host
+  kestrel_tflite_reader)
+target_compile_definitions(test_host_tflite_import PRIVATE ${import_definitions})

@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <map>
 #include <numeric>
+#include <utility>
 
 #include "compiler/builder.hpp"
 #include "compiler/layer.hpp"
@@ -27,17 +29,41 @@ struct Stripe {
 class Emitter {
 public:
   Emitter(const Graph &graph, const contract::Config &config, const CompileOptions &options,
-          Program &program)
-      : graph_(graph), config_(config), options_(options), program_(program), builder_(config) {}
+          Program &program, const std::vector<Segment> &segments)
+      : graph_(graph), config_(config), options_(options), program_(program), segments_(segments),
+        builder_(config), cost_(program.layers.size()), produced_(program.maps.size(), 0) {}
 
   Result<Package> run();
 
 private:
+  // A map in external memory: blocks, or the input as it comes.
+  struct External {
+    contract::BaseSel base = contract::BaseSel::kScratch;
+    std::int64_t offset = 0;
+    int block = 0; // pixels
+  };
+  // What a layer turned out to need, for the table.
+  struct LayerCost {
+    std::uint64_t weight_bytes = 0, load_bytes = 0, store_bytes = 0, cycles = 0;
+    int first_compute = 0, computes = 0;
+  };
+  // Counts that later descriptors wait for.
+  struct Counts {
+    int loads = 0, computes = 0, outs = 0;
+  };
+
   const Map &map(int id) const { return program_.maps[static_cast<std::size_t>(id)]; }
-  Placement whole(int id) const {
-    return id < 0 ? Placement{} : Placement{map(id).base, map(id).rows_per_group, 0};
-  }
+  const Layer &layer(int i) const { return program_.layers[static_cast<std::size_t>(i)]; }
+  LayerCost &cost(int i) { return cost_[static_cast<std::size_t>(i)]; }
   std::string name_of(const Layer &layer) const { return describe(graph_.op(layer.op)); }
+  Counts counts() const { return {builder_.loads(), builder_.computes(), builder_.outs()}; }
+  // Where a map is in stripe `turn` of a segment, when its window begins at `first_pixel`.
+  static Placement placement(const Segment &segment, int id, int turn, int first_pixel) {
+    if (id < 0)
+      return {};
+    const PlacedMap &p = segment.at(id);
+    return {p.base[static_cast<std::size_t>(turn % 2)], p.rows_per_group, first_pixel};
+  }
 
   // Bytes of a pixel in the IN region.
   int input_pixel_bytes() const { return static_cast<int>(program_.input.padded_channels); }
@@ -45,19 +71,37 @@ private:
   std::vector<Stripe> cut(int count) const;
   std::uint64_t start_up_cycles(const std::vector<Stripe> &stripes) const;
   std::vector<Stripe> choose_stripes() const;
-  Result<void> emit_load(int first, int pixels);
-  Result<void> emit_input_and_first_layer();
-  Result<void> emit_layer(const Layer &layer);
-  Result<void> emit_output();
+
+  void place_external();
+  Builder::Segment weights(int index, int variant);
+  // Output pixels `out` of a layer, one descriptor for each run.
+  struct Pass {
+    Span out;
+    Placement in, result, res;
+    int wait_load = 0, wait_out = 0;
+    bool first = true, last = true; // of the passes that share one weight segment in the ring
+  };
+  Result<void> emit_compute(int index, const Pass &pass);
+  Result<void> emit_load(int id, Span span, const Placement &to, const Counts &wait, int reader);
+  Result<void> emit_store(int id, Span span, const Placement &from, int wait_compute);
+  Result<void> emit_first_layer(const Segment &segment);
+  Result<void> emit_whole(const Segment &segment);
+  Result<void> emit_striped(const Segment &segment);
+  Result<void> emit_confidence();
   void fill_table();
 
   const Graph &graph_;
   const contract::Config &config_;
   const CompileOptions &options_;
   Program &program_;
+  const std::vector<Segment> &segments_;
   Builder builder_;
   Package package_;
-  std::vector<int> first_compute_; // per layer: index of its first compute descriptor
+  std::vector<LayerCost> cost_;
+  std::vector<External> external_;
+  std::map<std::pair<int, int>, Builder::Segment> weights_;
+  std::vector<int> produced_; // per map: compute descriptors after which it is complete
+  int barrier_ = 0;           // compute descriptors complete before the last one with `dep`
 };
 
 std::uint64_t Emitter::load_cycles(int pixels) const {
@@ -140,115 +184,296 @@ std::vector<Stripe> Emitter::choose_stripes() const {
   return best;
 }
 
-Result<void> Emitter::emit_load(int first, int pixels) {
-  const Map &in = map(program_.input_map);
-  contract::LoadDesc d;
-  const bool raw = program_.input.layout == InputLayout::kRaw;
-  d.mode = static_cast<int>(raw ? contract::LoadMode::kRaw : contract::LoadMode::kNhwc);
-  d.base = static_cast<int>(contract::BaseSel::kIn);
-  d.addr = std::int64_t{first} * input_pixel_bytes();
-  d.beats = ceil_div<std::int64_t>(std::int64_t{pixels} * input_pixel_bytes(), config_.bus_bytes);
-  d.dst_base = in.base;
-  d.dst_s = in.rows_per_group;
-  d.p0 = first;
-  d.chans = raw ? in.channels : in.groups;
-  d.count = raw ? pixels : std::int64_t{pixels} * in.groups;
-  return builder_.add(d, fmt::format("input '{}'", in.name));
+// Where maps that leave activation memory go. A map that no segment cuts into stripes is one block.
+void Emitter::place_external() {
+  external_.resize(program_.maps.size());
+  std::vector<bool> cut(program_.maps.size(), false);
+  for (const Segment &segment : segments_) {
+    for (const PlacedMap &p : segment.placed) {
+      if (segment.striped())
+        cut[static_cast<std::size_t>(p.map)] = true;
+    }
+  }
+  std::int64_t scratch = 0;
+  for (const Segment &segment : segments_) {
+    for (const PlacedMap &p : segment.placed) {
+      const Map &m = map(p.map);
+      External &e = external_[static_cast<std::size_t>(p.map)];
+      const int block =
+          cut[static_cast<std::size_t>(p.map)] ? block_pixels(program_, config_, p.map) : m.pixels;
+      const std::int64_t bytes = round_up(std::int64_t{m.groups} * m.pixels * config_.word_bytes,
+                                          static_cast<std::int64_t>(contract::kAlignBytes));
+      if (p.map == program_.input_map) {
+        e = {contract::BaseSel::kIn, 0, m.pixels};
+      } else if (p.stored && p.map == program_.output_map) {
+        e = {contract::BaseSel::kOut, 0, block};
+        package_.out_bytes = static_cast<std::uint32_t>(bytes);
+        package_.output.block_pixels = static_cast<std::uint32_t>(block);
+      } else if (p.stored) {
+        e = {contract::BaseSel::kScratch, scratch, block};
+        scratch += bytes;
+      }
+    }
+  }
+  package_.scratch_bytes = static_cast<std::uint32_t>(scratch);
 }
 
-Result<void> Emitter::emit_input_and_first_layer() {
-  const Layer &layer = program_.layers.front();
-  const std::vector<Stripe> stripes = choose_stripes();
-  if (stripes.size() == 1) {
-    KESTREL_TRY(emit_load(0, stripes.front().pixels));
-    return emit_layer(layer);
+Builder::Segment Emitter::weights(int index, int variant) {
+  const auto [at, missing] = weights_.try_emplace({index, variant});
+  if (missing)
+    at->second = builder_.add_segment(weight_segment(layer(index), variant, config_));
+  return at->second;
+}
+
+Result<void> Emitter::emit_compute(int index, const Pass &pass) {
+  const Layer &l = layer(index);
+  LayerCost &cost_of = cost(index);
+  const auto pending = [&](int id) {
+    return id >= 0 && produced_[static_cast<std::size_t>(id)] > barrier_;
+  };
+  for (const Run &run : l.runs) {
+    const int from = std::max(run.first, pass.out.lo);
+    const int to = std::min(run.first + run.count, pass.out.hi);
+    if (from >= to)
+      continue;
+    const Builder::Segment segment = weights(index, run.variant);
+    contract::ComputeDesc d =
+        compute_geometry(l, config_, from, to - from, pass.in, pass.result, pass.res);
+    if (pending(l.in) || pending(l.res)) {
+      d.dep = 1;
+      barrier_ = builder_.computes();
+    }
+    d.wnew = pass.first ? 1 : 0;
+    d.wrel = pass.last ? 1 : 0;
+    if (pass.first) {
+      d.waddr = segment.offset;
+      d.wwords = segment.words;
+      cost_of.weight_bytes += std::uint64_t{segment.words} * config_.ring_word_bytes();
+    }
+    d.wait_load = pass.wait_load;
+    d.wait_out = pass.wait_out;
+    if (cost_of.computes++ == 0)
+      cost_of.first_compute = builder_.computes();
+    cost_of.cycles += tile_cost(l, config_, l.glog, from, to - from).cycles;
+    KESTREL_TRY(builder_.add(d, name_of(l)));
+    produced_[static_cast<std::size_t>(l.out)] = builder_.computes();
   }
-  first_compute_.push_back(builder_.computes());
-  const Builder::Segment segment = builder_.add_segment(weight_segment(layer, 0, config_));
+  return {};
+}
+
+// Loads the pixels of `span`, for the layer `reader`.
+Result<void> Emitter::emit_load(int id, Span span, const Placement &to, const Counts &wait,
+                                int reader) {
+  const Map &m = map(id);
+  const External &e = external_[static_cast<std::size_t>(id)];
+  contract::LoadDesc d;
+  d.base = static_cast<int>(e.base);
+  d.wait_compute = wait.computes;
+  d.wait_out = wait.outs;
+  d.dst_base = to.base;
+  d.dst_s = to.rows_per_group;
+  const std::string what = fmt::format("map '{}'", m.name);
+  if (id == program_.input_map) {
+    const bool raw = program_.input.layout == InputLayout::kRaw;
+    d.mode = static_cast<int>(raw ? contract::LoadMode::kRaw : contract::LoadMode::kNhwc);
+    d.addr = std::int64_t{span.lo} * input_pixel_bytes();
+    d.beats =
+        ceil_div<std::int64_t>(std::int64_t{span.size()} * input_pixel_bytes(), config_.bus_bytes);
+    d.p0 = span.lo - to.first_pixel;
+    d.chans = raw ? m.channels : m.groups;
+    d.count = raw ? span.size() : std::int64_t{span.size()} * m.groups;
+    cost(reader).load_bytes += static_cast<std::uint64_t>(d.beats) * config_.bus_bytes;
+    return builder_.add(d, what);
+  }
+  d.mode = static_cast<int>(contract::LoadMode::kPlanar);
+  for (int from = span.lo; from < span.hi; from += e.block) {
+    d.n = std::min(e.block, m.pixels - from);
+    d.count = d.n * m.groups;
+    d.beats = ceil_div<std::int64_t>(d.count * config_.word_bytes, config_.bus_bytes);
+    d.addr = e.offset + std::int64_t{from} * m.groups * config_.word_bytes;
+    d.p0 = from - to.first_pixel;
+    cost(reader).load_bytes += static_cast<std::uint64_t>(d.beats) * config_.bus_bytes;
+    KESTREL_TRY(builder_.add(d, what));
+  }
+  return {};
+}
+
+// Stores the pixels of `span` when `wait_compute` compute descriptors are complete.
+Result<void> Emitter::emit_store(int id, Span span, const Placement &from, int wait_compute) {
+  const Map &m = map(id);
+  const External &e = external_[static_cast<std::size_t>(id)];
+  contract::StoreDesc d;
+  d.base = static_cast<int>(e.base);
+  d.wait_compute = wait_compute;
+  d.wait_load = builder_.loads();
+  d.src_base = from.base;
+  d.src_s = from.rows_per_group;
+  d.groups = m.groups;
+  for (int at = span.lo; at < span.hi; at += e.block) {
+    d.n = std::min(e.block, m.pixels - at);
+    d.addr = e.offset + std::int64_t{at} * m.groups * config_.word_bytes;
+    d.p0 = at - from.first_pixel;
+    cost(m.producer).store_bytes += static_cast<std::uint64_t>(d.groups * d.n) * config_.word_bytes;
+    KESTREL_TRY(builder_.add(d, fmt::format("map '{}'", m.name)));
+  }
+  return {};
+}
+
+// The first layer of the network on the whole input, in stripes as the input arrives.
+Result<void> Emitter::emit_first_layer(const Segment &segment) {
+  const Layer &l = layer(0);
+  const std::vector<Stripe> stripes = choose_stripes();
+  Pass pass;
+  pass.in = placement(segment, l.in, 0, 0);
+  pass.result = placement(segment, l.out, 0, 0);
+  pass.res = placement(segment, l.res, 0, 0);
   int loaded = 0, made = 0;
-  int ready = 0; // first output of the next compute descriptor
-  bool first = true;
-  const auto compute = [&](int count, int wait_load) -> Result<void> {
-    contract::ComputeDesc d = compute_geometry(layer, config_, ready, count, whole(layer.in),
-                                               whole(layer.out), whole(layer.res));
-    d.wnew = first ? 1 : 0;
-    d.wrel = ready + count == layer.out_pixels() ? 1 : 0;
-    d.waddr = first ? segment.offset : 0;
-    d.wwords = first ? segment.words : 0;
-    d.wait_load = wait_load;
-    first = false;
-    ready += count;
-    return builder_.add(d, name_of(layer));
+  const auto compute = [&](int outputs, int wait_load) {
+    pass.out = {made, made + outputs};
+    pass.last = pass.out.hi == l.out_pixels();
+    pass.wait_load = wait_load;
+    made += outputs;
+    const auto result = emit_compute(0, pass);
+    pass.first = false;
+    return result;
   };
   // A LOAD goes ahead of the compute descriptor of the stripe before, so that the bus never waits
   // for the front end.
   int pending = 0;
   for (const Stripe &stripe : stripes) {
-    KESTREL_TRY(emit_load(loaded, stripe.pixels));
+    const Span span{loaded, loaded + stripe.pixels};
+    KESTREL_TRY(
+        emit_load(program_.input_map, span, placement(segment, program_.input_map, 0, 0), {}, 0));
     loaded += stripe.pixels;
     if (pending > 0)
       KESTREL_TRY(compute(pending, builder_.loads() - 1));
-    made += stripe.outputs;
     pending = stripe.outputs;
   }
   if (pending > 0)
     KESTREL_TRY(compute(pending, builder_.loads()));
-  if (made != layer.out_pixels())
-    return fail(ErrorCode::kInternal, "{}: stripes miss outputs", name_of(layer));
+  if (made != l.out_pixels())
+    return fail(ErrorCode::kInternal, "{}: stripes miss outputs", name_of(l));
   return {};
 }
 
-Result<void> Emitter::emit_layer(const Layer &layer) {
-  first_compute_.push_back(builder_.computes());
-  std::vector<std::optional<Builder::Segment>> segments(layer.variants.size());
-  bool first = true;
-  for (const Run &run : layer.runs) {
-    auto &segment = segments[static_cast<std::size_t>(run.variant)];
-    if (!segment)
-      segment = builder_.add_segment(weight_segment(layer, run.variant, config_));
-    contract::ComputeDesc d = compute_geometry(layer, config_, run.first, run.count,
-                                               whole(layer.in), whole(layer.out), whole(layer.res));
-    d.dep = first && builder_.computes() > 0 ? 1 : 0;
-    d.wnew = 1;
-    d.wrel = 1;
-    d.waddr = segment->offset;
-    d.wwords = segment->words;
-    d.wait_load = builder_.loads();
-    KESTREL_TRY(builder_.add(d, name_of(layer)));
-    first = false;
+Result<void> Emitter::emit_whole(const Segment &segment) {
+  const Counts start = counts();
+  int next = segment.first;
+  if (next == 0) {
+    KESTREL_TRY(emit_first_layer(segment));
+    ++next;
+  }
+  for (const PlacedMap &p : segment.placed) {
+    if (p.loaded && !(segment.first == 0 && p.map == program_.input_map)) {
+      KESTREL_TRY(emit_load(p.map, {0, map(p.map).pixels}, placement(segment, p.map, 0, 0), start,
+                            segment.first));
+    }
+  }
+  for (; next < segment.last; ++next) {
+    const Layer &l = layer(next);
+    Pass pass;
+    pass.out = {0, l.out_pixels()};
+    pass.in = placement(segment, l.in, 0, 0);
+    pass.result = placement(segment, l.out, 0, 0);
+    pass.res = placement(segment, l.res, 0, 0);
+    pass.wait_load = builder_.loads();
+    pass.wait_out = start.outs;
+    KESTREL_TRY(emit_compute(next, pass));
+  }
+  for (const PlacedMap &p : segment.placed) {
+    if (p.stored) {
+      KESTREL_TRY(emit_store(p.map, {0, map(p.map).pixels}, placement(segment, p.map, 0, 0),
+                             builder_.computes()));
+    }
   }
   return {};
 }
 
-Result<void> Emitter::emit_output() {
-  if (program_.confidence) {
-    const Map &logits = map(program_.confidence->map);
-    contract::ConfDesc d;
-    d.softmax = 1;
-    d.base = static_cast<int>(contract::BaseSel::kOut);
-    d.wait_compute = builder_.computes();
-    d.wait_load = builder_.loads();
-    d.src_base = logits.base;
-    d.src_s = logits.rows_per_group;
-    d.classes = program_.confidence->classes;
-    package_.out_bytes = round_up(static_cast<std::uint32_t>(program_.confidence->classes),
-                                  static_cast<std::uint32_t>(contract::kAlignBytes));
-    return builder_.add(d, "SOFTMAX");
+// Stripe n is loaded while n - 1 is computed and n - 2 stored. In the program the STOREs of a
+// stripe follow the compute descriptors of the next one, so that they never hold it up in the front
+// end.
+Result<void> Emitter::emit_striped(const Segment &segment) {
+  const Counts start = counts();
+  const Layer &final = layer(segment.last - 1);
+  const int stripes = static_cast<int>(segment.cuts.size());
+  const bool keep_weights = segment.last - segment.first == 1 && final.variants.size() == 1 &&
+                            segment_size(final, config_, final.glog).words() <= config_.ring_words;
+  std::vector<Counts> computed, stored; // after the compute descriptors, the STOREs of a stripe
+  const auto out_span = [&](int n) {
+    const auto at = static_cast<std::size_t>(n);
+    return Span{n == 0 ? 0 : segment.cuts[at - 1], segment.cuts[at]};
+  };
+  const auto store = [&](int n) -> Result<void> {
+    const PlacedMap &p = segment.at(final.out);
+    if (p.stored) {
+      const Span span = out_span(n);
+      KESTREL_TRY(emit_store(p.map, span, placement(segment, p.map, n, span.lo),
+                             computed[static_cast<std::size_t>(n)].computes));
+    }
+    stored.push_back(counts());
+    return {};
+  };
+  for (int n = 0; n < stripes; ++n) {
+    const std::vector<Span> spans =
+        stripe_spans(program_, config_, segment.first, segment.last, out_span(n));
+    const auto span_of = [&](int id) { return spans[static_cast<std::size_t>(id)]; };
+    // Both windows are in use until stripe n - 2 is done.
+    Counts wait = start;
+    if (n >= 2)
+      wait.computes = computed[static_cast<std::size_t>(n - 2)].computes;
+    for (const PlacedMap &p : segment.placed) {
+      const Span span = span_of(p.map);
+      if (p.loaded && span.size() > 0)
+        KESTREL_TRY(
+            emit_load(p.map, span, placement(segment, p.map, n, span.lo), wait, segment.first));
+    }
+    for (int i = segment.first; i < segment.last; ++i) {
+      const Layer &l = layer(i);
+      const auto place = [&](int id) {
+        if (id < 0)
+          return Placement{};
+        // The logits are whole; everything else is a window.
+        const PlacedMap &p = segment.at(id);
+        const bool window = p.loaded || p.stored || id != final.out;
+        return placement(segment, id, n, window ? span_of(id).lo : 0);
+      };
+      Pass pass;
+      pass.out = span_of(l.out);
+      if (pass.out.size() == 0)
+        continue;
+      pass.in = place(l.in);
+      pass.result = place(l.out);
+      pass.res = place(l.res);
+      pass.wait_load = builder_.loads();
+      pass.wait_out = n >= 2 ? stored[static_cast<std::size_t>(n - 2)].outs : start.outs;
+      pass.first = !keep_weights || n == 0;
+      pass.last = !keep_weights || n + 1 == stripes;
+      KESTREL_TRY(emit_compute(i, pass));
+    }
+    computed.push_back(counts());
+    if (n >= 1)
+      KESTREL_TRY(store(n - 1));
   }
-  const Map &out = map(program_.output_map);
-  contract::StoreDesc d;
+  return store(stripes - 1);
+}
+
+Result<void> Emitter::emit_confidence() {
+  const Map &logits = map(program_.confidence->map);
+  const Segment &segment = segments_.back();
+  const Placement from = placement(segment, program_.confidence->map, 0, 0);
+  contract::ConfDesc d;
+  d.softmax = 1;
   d.base = static_cast<int>(contract::BaseSel::kOut);
   d.wait_compute = builder_.computes();
   d.wait_load = builder_.loads();
-  d.src_base = out.base;
-  d.src_s = out.rows_per_group;
-  d.groups = out.groups;
-  d.n = out.pixels;
-  const std::uint64_t bytes = static_cast<std::uint64_t>(out.groups) *
-                              static_cast<std::uint64_t>(out.pixels) * config_.word_bytes;
-  package_.out_bytes =
-      static_cast<std::uint32_t>(round_up<std::uint64_t>(bytes, contract::kAlignBytes));
-  return builder_.add(d, fmt::format("output '{}'", out.name));
+  d.src_base = from.base;
+  d.src_s = from.rows_per_group;
+  d.classes = program_.confidence->classes;
+  package_.out_bytes = round_up(static_cast<std::uint32_t>(program_.confidence->classes),
+                                static_cast<std::uint32_t>(contract::kAlignBytes));
+  package_.has_confidence = true;
+  package_.exp_table = program_.confidence->table;
+  return builder_.add(d, fmt::format("logits '{}'", logits.name));
 }
 
 void Emitter::fill_table() {
@@ -260,22 +485,25 @@ void Emitter::fill_table() {
     info.note = note.note;
     info.macs = static_cast<std::uint64_t>(op.macs);
     for (std::size_t i = 0; i < program_.layers.size(); ++i) {
-      const Layer &layer = program_.layers[i];
-      if (layer.op != op.id)
+      const Layer &l = program_.layers[i];
+      const LayerCost &c = cost_[i];
+      if (l.op != op.id)
         continue;
-      const SegmentSize size = segment_size(layer, config_, layer.glog);
-      info.cycles = layer.cycles;
-      info.bound = layer.bound;
-      info.weight_bytes = size.words() * config_.ring_word_bytes() * layer.runs.size();
-      info.groups_per_tile = 1U << layer.glog;
-      info.first_descriptor = static_cast<std::uint32_t>(first_compute_[i]);
-      info.descriptors = static_cast<std::uint32_t>(
-          (i + 1 < first_compute_.size() ? first_compute_[i + 1] : builder_.computes()) -
-          first_compute_[i]);
-      if (i == 0)
-        info.load_bytes = package_.in_bytes;
-      if (layer.out == program_.output_map)
-        info.store_bytes = package_.out_bytes;
+      info.weight_bytes = c.weight_bytes;
+      info.load_bytes = c.load_bytes;
+      info.store_bytes = c.store_bytes;
+      info.groups_per_tile = 1U << l.glog;
+      info.first_descriptor = static_cast<std::uint32_t>(c.first_compute);
+      info.descriptors = static_cast<std::uint32_t>(c.computes);
+      info.cycles = c.cycles;
+      info.bound = l.bound == Bound::kWeights ? Bound::kMac : l.bound;
+      const std::uint64_t weight_beats = c.weight_bytes / config_.bus_bytes;
+      const std::uint64_t read_beats = weight_beats + c.load_bytes / config_.bus_bytes;
+      const std::uint64_t beats = std::max(read_beats, c.store_bytes / config_.bus_bytes);
+      if (beats > info.cycles) {
+        info.cycles = beats;
+        info.bound = 2 * weight_beats > beats ? Bound::kWeights : Bound::kLoad;
+      }
     }
     if (info.cycles > 0) {
       info.utilisation = static_cast<double>(info.macs) /
@@ -283,6 +511,14 @@ void Emitter::fill_table() {
     }
     package_.estimated_cycles += info.cycles;
     package_.layers.push_back(std::move(info));
+  }
+  for (const Segment &segment : segments_) {
+    if (!segment.striped())
+      continue;
+    for (int i = segment.first; i < segment.last; ++i) {
+      std::string &note = package_.layers[static_cast<std::size_t>(layer(i).op)].note;
+      note += fmt::format("{}in {} stripes", note.empty() ? "" : ", ", segment.cuts.size());
+    }
   }
 }
 
@@ -298,40 +534,30 @@ Result<Package> Emitter::run() {
       std::uint64_t{program_.input.pixels} * program_.input.padded_channels;
   package_.in_bytes =
       static_cast<std::uint32_t>(round_up<std::uint64_t>(in_bytes, contract::kAlignBytes));
-
-  KESTREL_TRY(emit_input_and_first_layer());
-  for (std::size_t i = 1; i < program_.layers.size(); ++i)
-    KESTREL_TRY(emit_layer(program_.layers[i]));
-  KESTREL_TRY(emit_output());
-  if (program_.confidence) {
-    package_.has_confidence = true;
-    package_.exp_table = program_.confidence->table;
+  place_external();
+  for (const Segment &segment : segments_) {
+    if (segment.striped())
+      KESTREL_TRY(emit_striped(segment));
+    else
+      KESTREL_TRY(emit_whole(segment));
+    for (const PlacedMap &p : segment.placed) {
+      const Map &m = map(p.map);
+      const int end = std::max(p.base[0], p.base[1]) + m.all_groups * p.rows_per_group;
+      package_.act_rows_used = std::max(package_.act_rows_used, static_cast<std::uint32_t>(end));
+    }
   }
-  for (const Map &m : program_.maps) {
-    package_.act_rows_used =
-        std::max(package_.act_rows_used,
-                 static_cast<std::uint32_t>(m.base + m.all_groups * m.rows_per_group));
-  }
+  if (program_.confidence)
+    KESTREL_TRY(emit_confidence());
   fill_table();
   KESTREL_TRY(builder_.finish(package_));
   return std::move(package_);
 }
 
-// The point of the schedule that needs the most memory, for the message.
-std::string tightest(const Program &program, const Graph &graph) {
-  int worst = 0, most = -1;
-  for (int i = 0; i < static_cast<int>(program.layers.size()); ++i) {
-    int rows = 0;
-    for (const Map &m : program.maps) {
-      if (m.first <= i && i <= m.last)
-        rows += m.all_groups * m.rows_per_group;
-    }
-    if (rows > most) {
-      most = rows;
-      worst = i;
-    }
-  }
-  return describe(graph.op(program.layers[static_cast<std::size_t>(worst)].op));
+std::uint64_t total_cycles(const std::vector<Segment> &segments) {
+  std::uint64_t sum = 0;
+  for (const Segment &segment : segments)
+    sum += segment.cycles;
+  return sum;
 }
 
 } // namespace
@@ -343,22 +569,32 @@ Result<Package> compile(const Graph &graph, const contract::Config &config,
   const int rows = static_cast<int>(options.act_rows_limit == 0
                                         ? config.act_rows
                                         : std::min(options.act_rows_limit, config.act_rows));
-  int peak = 0;
-  bool fits = false;
+  // The quickest mapping of every layer; if that does not fit, also the one that needs least
+  // memory.
+  std::optional<std::vector<compiler::Segment>> best;
+  std::optional<Error> refused;
+  bool narrow_is_best = false;
   for (const bool narrow : {false, true}) {
     KESTREL_TRY(compiler::plan_tiles(program, graph, config, options, narrow));
     compiler::size_maps(program, config);
-    fits = compiler::allocate(program, rows, peak);
-    if (fits)
+    auto segments = compiler::plan_segments(program, graph, config, rows);
+    if (!segments) {
+      refused = std::move(segments).error();
+      continue;
+    }
+    if (!best || compiler::total_cycles(*segments) < compiler::total_cycles(*best)) {
+      best = std::move(segments).value();
+      narrow_is_best = narrow;
+    }
+    if (best->size() == 1 && !best->front().striped())
       break;
   }
-  if (!fits) {
-    return fail(ErrorCode::kResourceLimit,
-                "{}: the maps that live at {} need {} rows of activation memory; configuration "
-                "'{}' has {}",
-                graph.name, compiler::tightest(program, graph), peak, config.name, rows);
-  }
-  compiler::Emitter emitter(graph, config, options, program);
+  if (!best)
+    return std::move(*refused);
+  KESTREL_TRY(compiler::plan_tiles(program, graph, config, options, narrow_is_best));
+  compiler::size_maps(program, config);
+  const std::vector<compiler::Segment> &segments = *best;
+  compiler::Emitter emitter(graph, config, options, program, segments);
   KESTREL_ASSIGN(Package package, emitter.run());
   KESTREL_TRY(verify_package(package));
   return package;

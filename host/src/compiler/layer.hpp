@@ -5,6 +5,7 @@
 // operators of the graph into `Layer`s on `Map`s; tiling, allocation and emission work on these.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -25,10 +26,8 @@ struct Map {
   int channels = 0;
   int groups = 0;     ///< ceil(channels / word bytes): those that hold data
   int all_groups = 0; ///< groups with rows of their own: what the widest tile writes or reads
-  int first = 0;      ///< schedule position that writes it (the input: 0)
-  int last = 0;       ///< last schedule position that reads it
-  int rows_per_group = 0;
-  int base = 0; ///< first activation row, by allocate()
+  int producer = -1;  ///< layer that writes it; -1 for the input
+  int last = -1;      ///< last layer that reads it; the number of layers when it is the result
 };
 
 /// How one output channel leaves the accumulator.
@@ -70,7 +69,7 @@ struct Layer {
   int out_zp = 0, act_min = -128, act_max = 127;
   std::optional<ResidualAdd> add;
 
-  // Chosen by plan_tiles():
+  // Chosen by plan_tiles(), for all output pixels:
   int glog = 0;
   std::uint64_t cycles = 0;
   Bound bound = Bound::kMac;
@@ -134,12 +133,60 @@ struct SegmentSize {
                                       const contract::Config &config, const CompileOptions &options,
                                       bool narrow);
 
-/// Sets all_groups, rows_per_group and lifetimes of the maps from the layers and their tiling.
+/// Sets all_groups, producer and last reader of the maps from the layers and their tiling.
 void size_maps(Program &program, const contract::Config &config);
 
-/// Places the maps into `rows` activation rows; false when they do not fit. `peak` gets the rows
-/// needed by the best placement found.
-[[nodiscard]] bool allocate(Program &program, int rows, int &peak);
+/// `size` rows that are taken from time `first` to time `last`.
+struct Item {
+  int size = 0, first = 0, last = 0;
+};
+/// Places items into `rows` rows so that those that live at one time do not overlap; false when
+/// they do not fit. `peak` gets the rows needed by the best placement found.
+[[nodiscard]] bool place(const std::vector<Item> &items, int rows, std::vector<int> &base,
+                         int &peak);
+
+/// Pixels lo .. hi - 1.
+struct Span {
+  int lo = 0, hi = 0;
+  [[nodiscard]] int size() const { return hi - lo; }
+};
+
+/// A map, or a window of its pixels, in activation memory during a segment.
+struct PlacedMap {
+  int map = -1;
+  int rows_per_group = 0;
+  std::array<int, 2> base{}; ///< windows of even and odd stripes; equal where there is only one
+  bool loaded = false;       ///< comes from external memory in this segment
+  bool stored = false;       ///< goes to external memory in this segment
+};
+
+/// Layers first .. last - 1 that run one after the other on whole maps in activation memory, or,
+/// with `cuts`, again and again on stripes. Maps that cross the border of a segment go through
+/// external memory.
+struct Segment {
+  int first = 0, last = 0;
+  std::vector<int> cuts; ///< where the stripes of the last layer's output end
+  std::vector<PlacedMap> placed;
+  std::uint64_t cycles = 0; ///< estimate
+
+  [[nodiscard]] bool striped() const { return !cuts.empty(); }
+  [[nodiscard]] const PlacedMap &at(int map) const;
+};
+
+/// Pixels of every map (by index; empty spans: none) that one stripe touches: outputs `out` of the
+/// last layer, and what they depend on. Loaded maps come in whole blocks.
+[[nodiscard]] std::vector<Span> stripe_spans(const Program &program, const contract::Config &config,
+                                             int first, int last, Span out);
+
+/// Maps in external memory are cut into blocks of this many pixels (the last may be shorter), in
+/// each [channel group][pixel][word]: what one LOAD or STORE moves. The input lies there as it
+/// comes; for it, the pixels that a LOAD may begin at are multiples of this.
+[[nodiscard]] int block_pixels(const Program &program, const contract::Config &config, int map);
+
+/// Cuts the program into segments that fit `rows` activation rows. One segment when everything
+/// does. Error: kResourceLimit naming the layer that does not fit however it is cut.
+[[nodiscard]] Result<std::vector<Segment>> plan_segments(const Program &program, const Graph &graph,
+                                                         const contract::Config &config, int rows);
 
 /// Bytes of the weight segment of one variant of a layer.
 [[nodiscard]] std::vector<std::uint8_t> weight_segment(const Layer &layer, int variant,

@@ -750,6 +750,7 @@ Result<void> Lowering::finish() {
   program_.output_map = view->map;
   spec.layout = OutputLayout::kPlanar;
   spec.pixels = static_cast<std::uint32_t>(view->h * view->w);
+  spec.block_pixels = spec.pixels;
   spec.channels = static_cast<std::uint32_t>(view->c);
   return {};
 }

@@ -136,6 +136,7 @@ std::vector<std::uint8_t> write_meta(const Package &p) {
   out.put(static_cast<std::uint8_t>(p.output.layout));
   out.put(p.output.offset);
   out.put(p.output.pixels);
+  out.put(p.output.block_pixels);
   out.put(p.output.channels);
   out.put(static_cast<std::uint8_t>(p.has_confidence ? 1 : 0));
   out.put(p.macs);
@@ -183,6 +184,7 @@ bool read_meta(std::span<const std::uint8_t> bytes, Package &p) {
   get_enum(in, p.output.layout, OutputLayout::kPlanar);
   in.get(p.output.offset);
   in.get(p.output.pixels);
+  in.get(p.output.block_pixels);
   in.get(p.output.channels);
   std::uint8_t has_confidence = 0;
   in.get(has_confidence);
@@ -391,8 +393,12 @@ Result<std::vector<std::int8_t>> unpack_output(const Package &package,
     return std::vector<std::int8_t>(bytes.begin(), bytes.end());
   std::vector<std::int8_t> values(spec.elements());
   for (std::size_t p = 0; p < spec.pixels; ++p) {
-    for (std::size_t c = 0; c < spec.channels; ++c)
-      values[p * spec.channels + c] = bytes[(c / wb * spec.pixels + p) * wb + c % wb];
+    const std::size_t block = p / spec.block_pixels * spec.block_pixels;
+    const std::size_t size = std::min<std::size_t>(spec.block_pixels, spec.pixels - block);
+    for (std::size_t c = 0; c < spec.channels; ++c) {
+      values[p * spec.channels + c] =
+          bytes[(block * groups + c / wb * size + p - block) * wb + c % wb];
+    }
   }
   return values;
 }

@@ -8,6 +8,7 @@ list(
   "${CMAKE_CURRENT_LIST_DIR}/compiler.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/lower.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/package.cpp"
+  "${CMAKE_CURRENT_LIST_DIR}/segments.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/tiles.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/verify.cpp")
 list(APPEND KESTREL_HOST_PUBLIC_LIBS kestrel::contract)

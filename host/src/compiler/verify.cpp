@@ -445,7 +445,7 @@ Result<void> Verifier::check_sizes() const {
       out.layout == OutputLayout::kSoftmax
           ? out.channels
           : (out.channels + word - 1) / word * word * std::uint64_t{out.pixels};
-  if (out.offset + out_needed > package_.out_bytes ||
+  if (out.block_pixels == 0 || out.offset + out_needed > package_.out_bytes ||
       (out.layout == OutputLayout::kSoftmax && (!package_.has_confidence || out.pixels != 1)))
     return malformed("OUT region");
   if (package_.image.size() % align != 0 || package_.in_bytes % align != 0 ||

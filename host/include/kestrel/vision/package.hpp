@@ -44,7 +44,7 @@ struct InputSpec {
 /// Where the result lies in the OUT region.
 enum class OutputLayout : std::uint8_t {
   kSoftmax = 0, ///< `channels` bytes, written by the confidence unit
-  kPlanar = 1,  ///< [channel group][pixel][word bytes], written by STORE
+  kPlanar = 1,  ///< [block][channel group][pixel][word bytes], written by STORE
 };
 
 /// The network's output, int8.
@@ -55,6 +55,7 @@ struct OutputSpec {
   OutputLayout layout = OutputLayout::kSoftmax;
   std::uint32_t offset = 0; ///< byte offset from OUT_BASE
   std::uint32_t pixels = 1;
+  std::uint32_t block_pixels = 1; ///< of a block (kPlanar); the last may be shorter
   std::uint32_t channels = 0;
 
   /// int8 values of one output.

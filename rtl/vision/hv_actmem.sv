@@ -9,7 +9,8 @@
 // when the issue marked last has moved. The output unit reads a whole row of all banks in place of an
 // issue and has priority; its data is at row_data_o one cycle after row_ready_o.
 // Writes: two result words and up to eight loaded words per cycle; a load write that meets a bank
-// of a result write waits (load_ready_o low).
+// of a result write waits (load_ready_o low). Only pixels of few channels come several at a time, so byte b of
+// a load word has few sources: 8 words for byte 0, 4 for byte 1, 3 for byte 2, 2 for the others.
 
 `default_nettype none
 
@@ -87,7 +88,17 @@ module hv_actmem
     end
     assign wen[b]   = res_hit[b] || (load_valid_i && load_ready_o && load_hit[b]);
     assign wrow[b]  = res_hit[b] ? (hit1 ? res_row_i[1] : res_row_i[0]) : load_row_i + RowW'(pos[Lb]);
-    assign wdata[b] = res_hit[b] ? (hit1 ? res_data_i[1] : res_data_i[0]) : load_data_i[3'(off)];
+    for (genvar i = 0; i < Wb; i++) begin : gen_byte
+      localparam int unsigned Sources = i == 0 ? 8 : i == 1 ? 4 : i == 2 ? 3 : 2;
+      logic [7:0] load_byte;
+      always_comb begin
+        load_byte = '0;
+        for (int unsigned k = 0; k < Sources; k++) begin
+          if (32'(off) == k) load_byte = load_data_i[k][i];
+        end
+      end
+      assign wdata[b][i] = res_hit[b] ? (hit1 ? res_data_i[1][i] : res_data_i[0][i]) : load_byte;
+    end
   end
   assign load_ready_o = (res_hit & load_hit) == '0;
 

@@ -120,7 +120,7 @@ module hv_drain
   logic [Lb-1:0] pix0;
   assign pix0     = lane0 & Lb'((Nb >> d_q.glog) - 1);
   assign o0       = tile_o_q + 20'(pix0);
-  assign row_base = oct_row_q + 16'(group) * d_q.out_s;
+  assign row_base = oct_row_q + (group[0] ? d_q.out_s : 16'd0) + (group[1] ? d_q.out_s << 1 : 16'd0);
   assign g_index  = octg_q + 16'(group);
   assign pbank_o  = bank_q;
   assign pgroup_o = group;
@@ -167,13 +167,17 @@ module hv_drain
   logic [Wb-1:0][7:0] shift1_q;
   logic [Wb-1:0][4:0] rs2_q;
   logic signed [1:0][Wb-1:0][31:0] x_q;
-  logic [Lb-1:0] lane1;
-  assign lane1 = {cnt_q[Lb-2:0], 1'b1};
+  // Word lanes 2i and 2i+1.
+  logic [Lb-2:0] pair;
+  logic signed [Wb-1:0][31:0] even, odd;
+  assign pair = d_q.add ? cnt_q[Lb-1:1] : cnt_q[Lb-2:0];
+  assign even = shadow_q[{pair, 1'b0}];
+  assign odd  = shadow_q[{pair, 1'b1}];
 
   always_ff @(posedge clk_i) begin
     if (active_q) begin
-      acc_q[0] <= shadow_q[lane0];
-      acc_q[1] <= shadow_q[lane1];
+      acc_q[0] <= d_q.add && cnt_q[0] ? odd : even;
+      acc_q[1] <= odd;
       bias_q   <= pbias_i;
       mult1_q  <= pmult_i;
       shift1_q <= pshift_i;
@@ -182,8 +186,8 @@ module hv_drain
     for (int unsigned b = 0; b < Wb; b++) begin
       rs2_q[b] <= shift1_q[b][4:0];
       if (pv_q[1]) begin
-        x_q[0][b] <= (acc_q[0][b] + bias_q[b]) << shift1_q[b][7:5];
-        x_q[1][b] <= (acc_q[1][b] + bias_q[b]) << shift1_q[b][7:5];
+        x_q[0][b] <= (acc_q[0][b] + bias_q[b]) << shift1_q[b][6:5];
+        x_q[1][b] <= (acc_q[1][b] + bias_q[b]) << shift1_q[b][6:5];
       end
     end
   end
@@ -227,17 +231,28 @@ module hv_drain
     a_q <= {a_q[19:9], p_q[8]};
   end
 
+  // Rounding half away from zero before a right shift by s adds 2^(s-1) - 1, and one more to values that are not
+  // negative: a row of s-1 ones and a carry in.
+  logic [30:0] half1, half2;
+  for (genvar i = 0; i < 30; i++) begin : gen_half
+    assign half1[i] = d_q.add_s1 > 5'(i + 1);
+    assign half2[i] = d_q.add_s2 > 5'(i + 1);
+  end
+  assign half1[30] = 1'b0;
+  assign half2[30] = 1'b0;
+
   for (genvar b = 0; b < Wb; b++) begin : gen_add
     logic signed [8:0]  v1_q, v2_q;
     logic signed [40:0] m1_q, m2_q;
     logic signed [29:0] q1_q, q2_q;
     logic signed [30:0] r1_q, r2_q;
     logic signed [30:0] s1_q, s2_q;
-    logic signed [30:0] adj1, adj2;
+  /* verilator lint_off UNUSEDSIGNAL */  // bit 0 takes the carry in
+    logic signed [31:0] t1, t2;
+  /* verilator lint_on UNUSEDSIGNAL */
 
-    // 2^(s-1), minus one for negative values; shifts beyond the width give zero anyway.
-    assign adj1 = (d_q.add_s1 == 0) ? 31'sd0 : (31'sd1 <<< (d_q.add_s1 - 5'd1)) - (q1_q[29] ? 31'sd1 : 31'sd0);
-    assign adj2 = (d_q.add_s2 == 0) ? 31'sd0 : (31'sd1 <<< (d_q.add_s2 - 5'd1)) - (q2_q[29] ? 31'sd1 : 31'sd0);
+    assign t1 = $signed({31'(q1_q), 1'b1}) + $signed({half1, !q1_q[29] && d_q.add_s1 != 0});
+    assign t2 = $signed({31'(q2_q), 1'b1}) + $signed({half2, !q2_q[29] && d_q.add_s2 != 0});
 
     always_ff @(posedge clk_i) begin
       if (pv_q[8] && p_q[8].add) begin
@@ -253,8 +268,8 @@ module hv_drain
         q2_q <= 30'((m2_q + 41'sd1024) >>> 11);
       end
       if (av_q[11]) begin
-        r1_q <= 31'(q1_q) + adj1;
-        r2_q <= 31'(q2_q) + adj2;
+        r1_q <= t1[31:1];
+        r2_q <= t2[31:1];
       end
       if (av_q[12]) begin
         s1_q <= r1_q >>> d_q.add_s1;

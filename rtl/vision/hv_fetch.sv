@@ -87,6 +87,12 @@ module hv_fetch
     assign wrap[w] = nx[w] >= $signed(desc_i.limx);
   end
 
+  // Rows from the first channel group of the tile to group j.
+  logic [3:0][15:0] gstep;
+  logic [15:0] gstride;
+  assign gstride = res_q ? desc_i.res_s : desc_i.in_s;
+  assign gstep   = {gstride + (gstride << 1), gstride << 1, gstride, 16'd0};
+
   logic [15:0] gs_in, gs_res;
   assign gs_in  = desc_i.in_s << desc_i.glog;
   assign gs_res = desc_i.res_s << desc_i.glog;
@@ -200,8 +206,7 @@ module hv_fetch
       f1_padb_q <= desc_i.pad;
       f1_act_q <= act;
       for (int unsigned j = 0; j < 4; j++) begin
-        f1_row_q[j]  <= res_q ? res_row_q + 16'(j) * desc_i.res_s
-                              : grow_q + 16'(j) * desc_i.in_s;
+        f1_row_q[j]  <= (res_q ? res_row_q : grow_q) + gstep[j];
         f1_skew_q[j] <= (desc_i.depthwise || res_q) ? group_skew(Lb'(octg_q) + Lb'(j))
                                                     : group_skew(Lb'(icg_q));
       end

@@ -94,7 +94,7 @@ module hv_mac
   end
 
   // --- M0: operand registers -----------------------------------------------------------------------
-  word_t [Nb-1:0] a_q, b_q;
+  word_t [Nb-1:0] a_q;
   logic           m0_valid_q, m0_first_q, m0_max_q, m0_last_q;
   logic           first_step;
 
@@ -105,37 +105,44 @@ module hv_mac
     assign pix_byte[w] = words_q[w][ch_q[$clog2(Wb)-1:0]];
   end
 
-  for (genvar w = 0; w < Nb; w++) begin : gen_operand
-    // Dense operands: pixel w mod P; weight slice: group w div P behind the slice of the step.
-    logic [7:0] bcast;
-    word_t      wsel;
-    if (HV_GLOG_MAX == 0) begin : gen_g1
-      assign bcast = pix_byte[w];
-      assign wsel  = wdata_i[slice_q*Wb +: Wb];
+  // Weights: one register for every part of the array that always shares a channel group. The
+  // step's slice of the ring word holds G groups; the group of word lane w is w div P. For a maximum the
+  // weights are one, whatever the stream holds.
+  localparam int unsigned Parts = 1 << HV_GLOG_MAX;
+  word_t [Parts-1:0] b_q;
+  for (genvar q = 0; q < Parts; q++) begin : gen_weight
+    word_t wsel;
+    if (Parts == 1) begin : gen_g1
+      assign wsel = wdata_i[slice_q*Wb +: Wb];
     end else begin : gen_gn
-      localparam int unsigned Q = (w * 4) / Nb;  // quarter of the array
       always_comb begin
         unique case (tag_q.glog)
-          2'd0: begin
-            bcast = pix_byte[w];
-            wsel  = wdata_i[slice_q*Wb +: Wb];
-          end
-          2'd1: begin
-            bcast = pix_byte[w % (Nb/2)];
-            wsel  = wdata_i[{slice_q[0], 1'(Q >> 1)}*Wb +: Wb];
-          end
-          default: begin
-            bcast = pix_byte[w % (Nb/4)];
-            wsel  = wdata_i[Q*Wb +: Wb];
-          end
+          2'd0:    wsel = wdata_i[slice_q*Wb +: Wb];
+          2'd1:    wsel = wdata_i[{slice_q[0], 1'(q >> 1)}*Wb +: Wb];
+          default: wsel = wdata_i[q*Wb +: Wb];
         endcase
       end
     end
     always_ff @(posedge clk_i) begin
-      if (step_o) begin
-        a_q[w] <= tag_q.depthwise ? words_q[w] : {Wb{bcast}};
-        b_q[w] <= wsel;
+      if (step_o) b_q[q] <= tag_q.is_max ? {Wb{8'd1}} : wsel;
+    end
+  end
+
+  for (genvar w = 0; w < Nb; w++) begin : gen_operand
+    logic [7:0] bcast;                       // dense: the byte of pixel w mod P
+    if (Parts == 1) begin : gen_g1
+      assign bcast = pix_byte[w];
+    end else begin : gen_gn
+      always_comb begin
+        unique case (tag_q.glog)
+          2'd0:    bcast = pix_byte[w];
+          2'd1:    bcast = pix_byte[w % (Nb/2)];
+          default: bcast = pix_byte[w % (Nb/4)];
+        endcase
       end
+    end
+    always_ff @(posedge clk_i) begin
+      if (step_o) a_q[w] <= tag_q.depthwise ? words_q[w] : {Wb{bcast}};
     end
   end
 
@@ -165,8 +172,8 @@ module hv_mac
   for (genvar w = 0; w < Nb; w++) begin : gen_lane
     for (genvar b = 0; b < Wb; b++) begin : gen_mac
       logic signed [15:0] prod_q;
-      logic signed [7:0]  m1_a_q;
       logic signed [31:0] acc_q, sum;
+      logic               greater;           // maximum: the new byte replaces the old one
 
       ks_mul_s8 #(
         .UseDsp(w * Wb + b < HV_DSP_MAC_LANES)
@@ -174,19 +181,15 @@ module hv_mac
         .clk_i,
         .en_i(m0_valid_q),
         .a_i (a_q[w][b]),
-        .b_i (b_q[w][b]),
+        .b_i (b_q[(w * Parts) / Nb][b]),
         .p_o (prod_q)
       );
 
-      assign sum = acc_q + 32'(prod_q);
+      assign sum     = acc_q + 32'(prod_q);
+      assign greater = $signed(acc_q[7:0]) < $signed(prod_q[7:0]);
       always_ff @(posedge clk_i) begin
-        if (m0_valid_q) m1_a_q <= $signed(a_q[w][b]);
-        if (m1_valid_q) begin
-          if (m1_max_q) begin
-            if (m1_first_q || sum[31]) acc_q <= 32'(m1_a_q);
-          end else begin
-            acc_q <= m1_first_q ? 32'(prod_q) : sum;
-          end
+        if (m1_valid_q && (!m1_max_q || m1_first_q || greater)) begin
+          acc_q <= (m1_first_q || m1_max_q) ? 32'(prod_q) : sum;
         end
       end
       assign acc_o[w][b] = acc_q;

@@ -48,14 +48,28 @@ module hv_requant (
   logic signed [63:0] total;
   /* verilator lint_on UNUSEDSIGNAL */
   logic signed [31:0] q_q;
-  logic signed [32:0] adj, rnd_q;
+  logic [32:0]        half;
+  /* verilator lint_off UNUSEDSIGNAL */  // bit 0 takes the carry in
+  logic signed [33:0] rnd;
+  /* verilator lint_on UNUSEDSIGNAL */
+  logic signed [32:0] rnd_q;
   logic signed [31:0] div_q;
-  logic signed [33:0] out;
+  logic signed [9:0]  sat;                    // div_q where it matters
+  logic signed [10:0] out;
 
   assign total = base_q + (64'(mid_q) <<< 17);
-  assign adj   = (s_q[3] == 5'd0) ? 33'sd0
-               : (33'sd1 <<< (s_q[3] - 5'd1)) - (q_q[31] ? 33'sd1 : 33'sd0);
-  assign out   = 34'(div_q) + 34'(r_q[5].zp);
+
+  // Rounding half away from zero before a right shift by s adds 2^(s-1) - 1, and one more to values that are not
+  // negative: a row of s-1 ones and a carry in.
+  for (genvar i = 0; i < 30; i++) begin : gen_half
+    assign half[i] = s_q[3] > 5'(i + 1);
+  end
+  assign half[32:30] = '0;
+  assign rnd = $signed({33'(q_q), 1'b1}) + $signed({half, !q_q[31] && s_q[3] != 0});
+
+  // Beyond +-512 any zero point leaves the value outside the clamp.
+  assign sat = div_q > 32'sd511 ? 10'sd511 : div_q < -32'sd512 ? -10'sd512 : div_q[9:0];
+  assign out = 11'(sat) + 11'(r_q[5].zp);
 
   always_ff @(posedge clk_i) begin
     v_q <= {v_q[4:1], en_i};
@@ -74,10 +88,10 @@ module hv_requant (
       mid_q  <= 38'(hl_q) + 38'(lh_q);
     end
     if (v_q[2]) q_q <= total[62:31];
-    if (v_q[3]) rnd_q <= 33'(q_q) + adj;
+    if (v_q[3]) rnd_q <= rnd[33:1];
     if (v_q[4]) div_q <= 32'(rnd_q >>> s_q[4]);
     if (v_q[5]) begin
-      y_o <= (out < 34'(r_q[5].lo)) ? r_q[5].lo : (out > 34'(r_q[5].hi)) ? r_q[5].hi : out[7:0];
+      y_o <= (out < 11'(r_q[5].lo)) ? r_q[5].lo : (out > 11'(r_q[5].hi)) ? r_q[5].hi : out[7:0];
     end
   end
 

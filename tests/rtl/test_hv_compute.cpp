@@ -438,7 +438,7 @@ Layer random_layer(Random &r, int &in_base, bool chain) {
   for (auto &c : layer.channels) {
     c.mult = mult();
     c.rs = static_cast<int>(r.chance(0.8) ? 3 + r.below(10) : r.below(32));
-    c.ls = r.chance(0.1) ? static_cast<int>(r.below(8)) : 0;
+    c.ls = r.chance(0.1) ? static_cast<int>(r.below(4)) : 0;
     if (c.ls != 0)
       c.rs = static_cast<int>(r.below(4));
     c.bias = static_cast<std::int32_t>(r.next()) >> r.below(31);

@@ -6,6 +6,7 @@
 #
 # A static library with the project's flags. INCLUDE_DIR is what users of the library get as include
 # directory: the repository root when it is left out. The ALIAS is what others link.
+# NO_INSTALL: for this build only (KestrelInstall.cmake says what is installed).
 function(kestrel_library target)
   cmake_parse_arguments(PARSE_ARGV 1 arg "NO_INSTALL" "ALIAS;INCLUDE_DIR"
                         "SOURCES;PUBLIC_LIBS;PRIVATE_LIBS")
@@ -31,8 +32,5 @@ function(kestrel_library target)
     add_library(${arg_ALIAS} ALIAS ${target})
     string(REGEX REPLACE "^kestrel::" "" export_name "${arg_ALIAS}")
     set_target_properties(${target} PROPERTIES EXPORT_NAME "${export_name}")
-  endif()
-  if(NOT arg_NO_INSTALL)
-    set_property(GLOBAL APPEND PROPERTY KESTREL_INSTALL_TARGETS ${target})
   endif()
 endfunction()

@@ -11,6 +11,7 @@ kestrel_add_test(
   "${CMAKE_CURRENT_LIST_DIR}/test_compiler_layers.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/test_compiler_networks.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/test_compiler_package.cpp"
+  "${CMAKE_CURRENT_LIST_DIR}/test_compiler_tiling.cpp"
   LIBS
   kestrel::host
   nlohmann_json::nlohmann_json

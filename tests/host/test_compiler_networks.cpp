@@ -42,6 +42,9 @@ std::vector<Case> cases() {
     wide.force_groups = 4;
     wide.input_stripes = 7;
     out.push_back({model, "edge", wide, "edge_g4"});
+    CompileOptions tiled;
+    tiled.act_rows_limit = 330;
+    out.push_back({model, "edge", tiled, "edge_tiled"});
     out.push_back({model, "kria", {}, "kria"});
   }
   return out;

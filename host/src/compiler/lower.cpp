@@ -18,7 +18,7 @@ constexpr int kMaxKernel = 256;        // kh_m1, kw_m1 are 8 bits
 constexpr int kMaxStride = 255;        // sx, sy are 8 bits
 constexpr int kMaxMapSide = 2047;      // ix, iy are signed 12 bits
 constexpr int kMaxMapPixels = 400'000; // linear indices are signed 20 bits
-constexpr int kMaxLeftShift = 7;       // 3 bits of a shift byte
+constexpr int kMaxLeftShift = 3;       // 2 bits of a shift byte
 constexpr int kMaxAverageTaps = 2895;  // up to here the rounded division is exact
 constexpr int kMaxClasses = 1024;
 

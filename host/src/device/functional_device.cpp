@@ -167,7 +167,7 @@ const Weights *FunctionalDevice::Impl::decode_weights(const ComputeDesc &d, std:
     for (std::size_t i = 0; i < channels; ++i) {
       const std::size_t c = tile * channels + i;
       w.right_shift[c] = image[at + i] & 31U;
-      w.left_shift[c] = static_cast<std::uint8_t>(image[at + i] >> 5);
+      w.left_shift[c] = (image[at + i] >> 5) & 3U;
       const std::size_t j = i / wb, b = i % wb;
       w.bias[c] = load_le<std::int32_t>(image, at + (1 + j) * rw + 4 * b);
       // 31 bits: the top one does not exist in the engine.

@@ -51,7 +51,7 @@ TEST(CompiledTiling, RandomNetworksInLittleMemoryEqualTheReference) {
   int equal = 0, cut = 0, refused = 0;
   for (std::uint64_t i = 0; i < kNetworks && !HasFatalFailure(); ++i) {
     const test::RandomCase random =
-        test::random_network(seed + i, {.max_side = 40, .max_channels = 30, .max_macs = 2'000'000});
+        test::random_network(seed + i, {.max_side = 64, .max_channels = 30, .max_macs = 3'000'000});
     const char *config = i % 4 == 3 ? "kria" : "edge";
     CompileOptions options;
     options.act_rows_limit = static_cast<std::uint32_t>(i % 4 == 3 ? 16 : 40) << i % 3;
@@ -70,7 +70,7 @@ TEST(CompiledTiling, RandomNetworksInLittleMemoryEqualTheReference) {
   }
   fmt::print("{} equal, {} of them in stripes, {} refused\n", equal, cut, refused);
   EXPECT_GE(equal, kNetworks / 2);
-  EXPECT_GE(cut, kNetworks / 10);
+  EXPECT_GE(cut, kNetworks / 12);
 }
 
 TEST(CompiledTiling, MobileNetV2At224EqualsTheReference) {

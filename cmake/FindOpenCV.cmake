@@ -5,7 +5,7 @@
 # opencv_core and opencv_dnn, and the variables OpenCV_LIBS and OpenCV_INCLUDE_DIRS.
 #
 # Debian keeps OpenCV's own package file in libopencv-dev, which brings every module (and with them
-# VTK, GDAL, GTK); the modules in use here are three small packages without that file.
+# VTK, GDAL, GTK); the modules in use here are two small packages without that file.
 
 find_path(
   OpenCV_INCLUDE_DIR opencv2/core.hpp

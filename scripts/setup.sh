@@ -32,12 +32,12 @@ packages=(
   # simulation of the RTL
   verilator zlib1g-dev
   # libraries of the host
-  flatbuffers-compiler libboost-dev libcli11-dev libeigen3-dev libflatbuffers-dev libfmt-dev
-  libopencv-core-dev libopencv-dnn-dev libopencv-imgproc-dev libspdlog-dev nlohmann-json3-dev
+  flatbuffers-compiler libboost-dev libcli11-dev libflatbuffers-dev libfmt-dev
+  libopencv-core-dev libopencv-dnn-dev libspdlog-dev nlohmann-json3-dev
   # the embedded data set
   dataset-fashion-mnist
-  # tests and benchmarks
-  libbenchmark-dev libgmock-dev libgtest-dev
+  # tests
+  libgmock-dev libgtest-dev
 )
 if [[ $with_venv == yes ]]; then packages+=(python3-numpy python3-venv); fi
 if [[ $with_lint == yes ]]; then

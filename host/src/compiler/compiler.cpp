@@ -333,7 +333,7 @@ Result<void> Emitter::emit_first_layer(const Segment &segment) {
     pass.last = pass.out.hi == l.out_pixels();
     pass.wait_load = wait_load;
     made += outputs;
-    const auto result = emit_compute(0, pass);
+    auto result = emit_compute(0, pass);
     pass.first = false;
     return result;
   };

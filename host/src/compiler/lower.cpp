@@ -113,6 +113,21 @@ Error unsupported(const Op &op, const std::string &why) {
   return fail(ErrorCode::kUnsupported, "{}: {}", describe(op), why);
 }
 
+std::size_t size(int v) { return static_cast<std::size_t>(v); }
+
+// Zeros for [oc][taps][depth], where a sparse operator becomes a dense one.
+Result<void> clear_weights(const Op &op, Layer &layer, int oc, int taps, int depth) {
+  constexpr std::size_t kMost = std::size_t{1} << 28;
+  const std::size_t row = size(taps) * size(depth);
+  if (row > kMost / size(oc)) {
+    return fail(ErrorCode::kResourceLimit,
+                "{}: as a dense layer it has {} x {} weights; up to {} are supported", describe(op),
+                oc, row, kMost);
+  }
+  layer.weights.assign(size(oc) * row, 0);
+  return {};
+}
+
 ChannelParams identity_params() { return {0, std::int32_t{1} << 30, 0, 1}; }
 
 // Taps that every output reads outside the map contribute nothing (zero point, or the neutral value
@@ -322,23 +337,20 @@ Result<void> Lowering::lower(const Op &op, const Conv2D &p) {
   const int depth = in.view.c / p.groups;  // input channels of one group
   const int per_group = oc_all / p.groups; // output channels of one group
   Layer layer;
-  std::string note;
   if (p.groups > 1 && depth == 1 && per_group == 1) {
     layer.depthwise = true;
     layer.weights.assign(w.begin(), w.end());
   } else if (p.groups == 1) {
     layer.weights.assign(w.begin(), w.end());
   } else {
-    layer.weights.assign(static_cast<std::size_t>(oc_all) * static_cast<std::size_t>(taps) *
-                             static_cast<std::size_t>(in.view.c),
-                         0);
-    for (int oc = 0; oc < oc_all; ++oc) {
-      for (int t = 0; t < taps; ++t) {
-        for (int c = 0; c < depth; ++c) {
-          layer.weights[static_cast<std::size_t>((oc * taps + t) * in.view.c +
-                                                 oc / per_group * depth + c)] =
-              w[static_cast<std::size_t>((oc * taps + t) * depth + c)];
-        }
+    KESTREL_TRY(clear_weights(op, layer, oc_all, taps, in.view.c));
+    for (std::size_t oc = 0; oc < size(oc_all); ++oc) {
+      const std::size_t first = oc / size(per_group) * size(depth);
+      for (std::size_t t = 0; t < size(taps); ++t) {
+        const std::size_t row = oc * size(taps) + t;
+        std::copy_n(w.begin() + static_cast<std::ptrdiff_t>(row * size(depth)), depth,
+                    layer.weights.begin() +
+                        static_cast<std::ptrdiff_t>(row * size(in.view.c) + first));
       }
     }
     program_.notes[static_cast<std::size_t>(op.id)].note =
@@ -361,15 +373,11 @@ Result<void> Lowering::lower(const Op &op, const DepthwiseConv2D &p) {
   Layer layer;
   layer.depthwise = p.depth_multiplier == 1;
   const int depth = layer.depthwise ? 1 : in.view.c;
-  layer.weights.assign(static_cast<std::size_t>(oc_all) * static_cast<std::size_t>(taps) *
-                           static_cast<std::size_t>(depth),
-                       0);
-  for (int oc = 0; oc < oc_all; ++oc) {
-    for (int t = 0; t < taps; ++t) {
-      const int c = layer.depthwise ? 0 : oc / p.depth_multiplier;
-      layer.weights[static_cast<std::size_t>((oc * taps + t) * depth + c)] =
-          w[static_cast<std::size_t>(t * oc_all + oc)];
-    }
+  KESTREL_TRY(clear_weights(op, layer, oc_all, taps, depth));
+  for (std::size_t oc = 0; oc < size(oc_all); ++oc) {
+    const std::size_t c = layer.depthwise ? 0 : oc / size(p.depth_multiplier);
+    for (std::size_t t = 0; t < size(taps); ++t)
+      layer.weights[(oc * size(taps) + t) * size(depth) + c] = w[t * size(oc_all) + oc];
   }
   if (!layer.depthwise) {
     program_.notes[static_cast<std::size_t>(op.id)].note =
@@ -500,6 +508,7 @@ Result<void> Lowering::lower(const Op &op, const Add &p) {
     }
   }
   Layer layer = copy_layer(op, late_view);
+  KESTREL_TRY(check_geometry(op, layer));
   layer.add = add;
   layer.res = early_view.map;
   return push(op, std::move(layer), p.output);
@@ -583,6 +592,7 @@ Result<void> Lowering::lower_rescale(const Op &op, TensorId input, TensorId outp
                                      int out_zp, Multiplier requant, Clamp clamp) {
   KESTREL_ASSIGN(const View in, spatial_view(op, input));
   Layer layer = copy_layer(op, in);
+  KESTREL_TRY(check_geometry(op, layer));
   KESTREL_ASSIGN(const ChannelParams params, channel_params(op, -in_zp, requant));
   std::fill(layer.variants[0].begin(), layer.variants[0].end(), params);
   layer.out_zp = out_zp;
@@ -625,14 +635,14 @@ Result<void> Lowering::lower(const Op &op, const Pad &p) {
     // New channels hold the constant: a dense 1x1 layer, one 1 in each row of weights.
     layer.depthwise = false;
     layer.oc = out.c;
-    layer.weights.assign(static_cast<std::size_t>(out.c) * static_cast<std::size_t>(in.view.c), 0);
-    layer.variants[0].assign(static_cast<std::size_t>(out.c), identity_params());
+    KESTREL_TRY(clear_weights(op, layer, out.c, 1, in.view.c));
+    layer.variants[0].assign(size(out.c), identity_params());
     for (int c = 0; c < out.c; ++c) {
       const int from = c - p.channels_before;
       if (from >= 0 && from < in.view.c)
-        layer.weights[static_cast<std::size_t>(c * in.view.c + from)] = 1;
+        layer.weights[size(c) * size(in.view.c) + size(from)] = 1;
       else
-        layer.variants[0][static_cast<std::size_t>(c)].bias = p.value;
+        layer.variants[0][size(c)].bias = p.value;
     }
   }
   KESTREL_TRY(check_geometry(op, layer));

@@ -15,6 +15,7 @@
 #include "device/functional_kernels.hpp"
 #include "kestrel/bytes.hpp"
 #include "kestrel/vision/compiler.hpp"
+#include "kestrel/vision/cycle_model.hpp"
 #include "sw_ref/vision/confidence.hpp"
 #include "sw_ref/vision/requant.hpp"
 
@@ -134,6 +135,7 @@ struct FunctionalDevice::Impl {
   std::vector<std::int8_t> act;
   std::vector<std::uint8_t> in, out, scratch;
   std::optional<ref::Confidence> confidence;
+  Counters counters; // of every inference: timing does not depend on data
   // Work space of dense layers.
   std::vector<std::int16_t> window;
   std::vector<std::int32_t> accumulators;
@@ -456,6 +458,14 @@ Result<void> FunctionalDevice::load(const Package &package) {
     state ^= state << 17;
     byte = static_cast<std::int8_t>(state >> 56);
   }
+  m.counters = {};
+  m.counters.macs = package.macs;
+  m.counters.mac_lanes = m.config.macs();
+  const MemoryTiming timing{m.options.read_latency, m.options.write_latency, m.options.outstanding};
+  if (auto counters = simulate_cycles(package, m.config, timing))
+    m.counters = *counters;
+  else if (counters.error().code != ErrorCode::kUnsupported)
+    return counters.error();
   m.out.assign(package.out_bytes, 0);
   m.scratch.assign(package.scratch_bytes, 0);
   m.loaded = true;
@@ -478,9 +488,7 @@ Result<Inference> FunctionalDevice::run(std::span<const std::int8_t> input) {
         Confidence{static_cast<std::uint16_t>(c.top1), static_cast<std::uint16_t>(c.top2), c.p1_q16,
                    c.margin_q16, c.confident};
   }
-  result.counters.macs = m.package.macs;
-  result.counters.mac_lanes = m.config.macs();
-  result.counters.descriptors = m.package.descriptor_count;
+  result.counters = m.counters;
   return result;
 }
 

@@ -3,6 +3,7 @@
 list(
   APPEND
   KESTREL_HOST_SOURCES
+  "${CMAKE_CURRENT_LIST_DIR}/cycle_model.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/factory.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/functional_device.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/functional_kernels.cpp"

@@ -1,0 +1,1480 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Kestrel Authors
+//
+// One struct for each RTL module, with the module's registers under their names less `_q`. A cycle
+// has two halves: every signal that crosses modules is computed from the registers (Engine::step),
+// then every module takes its next state from its own registers and those signals (tick).
+//
+// What stands for data: the n-th COMPUTE, LOAD or STORE/CONF descriptor is a number n, a burst its
+// length, an operation of the operand fetch the number of issues that its bank conflicts take.
+#include "kestrel/vision/cycle_model.hpp"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstddef>
+
+#include "kestrel/bytes.hpp"
+
+namespace kestrel::hv {
+namespace {
+
+using contract::ComputeDesc;
+using contract::ConfDesc;
+using contract::DescOp;
+using contract::DescWords;
+using contract::LoadDesc;
+using contract::LoadMode;
+using contract::StoreDesc;
+using u32 = std::uint32_t;
+using u64 = std::uint64_t;
+
+constexpr u32 kWordBytes = 8;
+constexpr u32 kMaxLanes = 64;
+constexpr u32 kBurstBeats = 16;
+constexpr u32 kDescBeats = 16;
+constexpr u32 kBeatsPerRingWord = 4;
+constexpr u32 kComputeQueue = 8, kLoadQueue = 4, kOutQueue = 4, kSegmentQueue = 16;
+constexpr u32 kBeatFifo = 64, kWeightFifo = 16, kWriteFifo = 32;
+constexpr u32 kOutstanding = 16;
+constexpr u32 kWatchdog = 0x100000; // reset value of register WATCHDOG
+// Operations of a layer whose conflicts are remembered from one output-channel tile to the next.
+constexpr u64 kRememberedOperations = u64{1} << 22;
+
+u32 u(std::int64_t v) { return static_cast<u32>(v); }
+
+/// Sign of 12-bit coordinates, which wrap.
+std::int32_t coord(std::int64_t v) {
+  return static_cast<std::int32_t>(static_cast<u32>(v) << 20U) >> 20;
+}
+
+// --- The program, reduced to what timing depends on ----------------------------------------------
+
+struct ComputeLayer {
+  u32 descriptor = 0;
+  bool depthwise = false, add = false, dep = false, wnew = false, wrel = false;
+  u32 glog = 0, wait_load = 0, wait_out = 0;
+  u32 wwords = 0, kwords = 0;
+  u32 kh = 1, kw = 1, icg = 1; // counts; icg is 1 when depthwise
+  u32 nlast_m1 = 0, noct = 1, nptile = 1;
+  std::int32_t ix0 = 0, iy0 = 0, sx = 0, sy = 0, limx = 0, wrapx = 0, stepx = 0, stepy = 0;
+  std::int32_t dilx = 0, dily = 0, ih = 0, iw = 0;
+  u32 lin0 = 0, wraplin = 0, steplin = 0, tliny = 0; // modulo 2^32: the banks need low bits only
+  u32 out_p0 = 0, out_np = 0;
+};
+
+struct LoadBlock {
+  u32 descriptor = 0;
+  LoadMode mode = LoadMode::kRaw;
+  u32 wait_compute = 0, wait_out = 0, first_beat = 0, beats = 0, p0 = 0, chans = 0, count = 0,
+      n = 0;
+};
+
+struct OutBlock {
+  u32 descriptor = 0;
+  bool conf = false, softmax = false;
+  u32 wait_compute = 0, wait_load = 0, first_beat = 0, p0 = 0;
+  u32 groups = 0, n = 0; // STORE
+  u32 classes = 0;       // CONF
+};
+
+struct Head {
+  DescOp op = DescOp::kEnd;
+  u32 segment = 0; // ring words of a new weight segment, 0 without one
+};
+
+struct Program {
+  std::vector<Head> heads;
+  std::vector<ComputeLayer> compute;
+  std::vector<LoadBlock> load;
+  std::vector<OutBlock> out;
+};
+
+u32 beat_in_burst(std::int64_t address) {
+  return static_cast<u32>(address / kWordBytes) % kBurstBeats;
+}
+
+ComputeLayer reduce(const ComputeDesc &d, u32 descriptor) {
+  ComputeLayer l;
+  l.descriptor = descriptor;
+  l.depthwise = d.depthwise != 0;
+  l.add = d.add != 0;
+  l.dep = d.dep != 0;
+  l.wnew = d.wnew != 0;
+  l.wrel = d.wrel != 0;
+  l.glog = u(d.glog);
+  l.wait_load = u(d.wait_load);
+  l.wait_out = u(d.wait_out);
+  l.wwords = u(d.wwords);
+  l.kwords = u(d.kwords);
+  l.kh = u(d.kh_m1) + 1;
+  l.kw = u(d.kw_m1) + 1;
+  l.icg = l.depthwise ? 1 : u(d.icg_m1) + 1;
+  l.nlast_m1 = u(d.nlast_m1);
+  l.noct = u(d.noct_m1) + 1;
+  l.nptile = u(d.nptile_m1) + 1;
+  l.ix0 = coord(d.ix0);
+  l.iy0 = coord(d.iy0);
+  l.sx = coord(d.sx);
+  l.sy = coord(d.sy);
+  l.limx = coord(d.limx);
+  l.wrapx = coord(d.wrapx);
+  l.stepx = coord(d.stepx);
+  l.stepy = coord(d.stepy);
+  l.dilx = coord(d.dilx);
+  l.dily = coord(d.dily);
+  l.ih = coord(d.ih);
+  l.iw = coord(d.iw);
+  l.lin0 = u(d.lin0);
+  l.wraplin = u(d.wraplin);
+  l.steplin = u(d.steplin);
+  l.tliny = u(d.tliny);
+  l.out_p0 = u(d.out_p0);
+  l.out_np = u(d.out_np);
+  return l;
+}
+
+Result<Program> reduce(const Package &package) {
+  Program program;
+  for (u32 i = 0; i < package.descriptor_count; ++i) {
+    const auto bytes = package.descriptor(i);
+    DescWords words{};
+    for (std::size_t k = 0; k < words.size(); ++k)
+      words[k] = load_le<u64>(bytes, 8 * k);
+    const auto op = contract::desc_op(words[0]);
+    if (!op || (*op == DescOp::kEnd) != (i + 1 == package.descriptor_count))
+      return fail(ErrorCode::kParse, "descriptor {} of model '{}': not a program", i,
+                  package.model_name);
+    Head head{*op, 0};
+    switch (*op) {
+    case DescOp::kCompute: {
+      const auto d = contract::decode<ComputeDesc>(words);
+      if (d.wnew != 0)
+        head.segment = u(d.wwords);
+      program.compute.push_back(reduce(d, i));
+      break;
+    }
+    case DescOp::kLoad: {
+      const auto d = contract::decode<LoadDesc>(words);
+      program.load.push_back({i, static_cast<LoadMode>(d.mode), u(d.wait_compute), u(d.wait_out),
+                              beat_in_burst(d.addr), u(d.beats), u(d.p0), u(d.chans), u(d.count),
+                              u(d.n)});
+      break;
+    }
+    case DescOp::kStore: {
+      const auto d = contract::decode<StoreDesc>(words);
+      program.out.push_back({i, false, false, u(d.wait_compute), u(d.wait_load),
+                             beat_in_burst(d.addr), u(d.p0), u(d.groups), u(d.n), 0});
+      break;
+    }
+    case DescOp::kConf: {
+      const auto d = contract::decode<ConfDesc>(words);
+      program.out.push_back({i, true, d.softmax != 0, u(d.wait_compute), u(d.wait_load),
+                             beat_in_burst(d.addr), u(d.p0), 0, 0, u(d.classes)});
+      break;
+    }
+    case DescOp::kEnd:
+      break;
+    }
+    program.heads.push_back(head);
+  }
+  return program;
+}
+
+/// Lanes of the configuration and the order of channel groups in the banks.
+struct Geometry {
+  explicit Geometry(u32 lanes)
+      : nb(lanes), mask(lanes - 1), bits(static_cast<u32>(std::countr_zero(lanes))) {
+    for (u32 g = 0; g < nb; ++g) {
+      for (u32 bit = 0; bit < bits; ++bit)
+        skew_[g] |= ((g >> bit) & 1U) << (bits - 1 - bit);
+    }
+  }
+  [[nodiscard]] u32 skew(u32 group) const { return skew_[group & mask]; }
+
+  u32 nb, mask, bits;
+
+private:
+  std::array<u32, kMaxLanes> skew_{};
+};
+
+// --- hv_rd and the memory's read side ------------------------------------------------------------
+
+enum class Source : std::uint8_t { kNone, kDescriptors, kLoad, kWeights };
+
+struct Read {
+  struct Burst {
+    Source source = Source::kNone;
+    u32 beats = 0;
+    u64 due = 0; // cycle of the first beat
+  };
+  std::array<Burst, kOutstanding> bursts{}; // granted, oldest at `head`
+  u32 head = 0, level = 0;
+  u32 queued = 0; // of these, in the memory
+  u32 beat = 0;
+  bool arvalid = false;
+  Source rsp = Source::kNone; // the beat at rsp_data_o
+
+  [[nodiscard]] bool rvalid(u64 cycle) const { return queued != 0 && bursts[head].due <= cycle; }
+  [[nodiscard]] bool rlast() const { return beat + 1 == bursts[head].beats; }
+
+  void tick(u64 cycle, const MemoryTiming &timing, bool arready, Source grant, u32 beats) {
+    rsp = Source::kNone;
+    if (rvalid(cycle)) {
+      rsp = bursts[head].source;
+      if (rlast()) {
+        beat = 0;
+        head = (head + 1) % kOutstanding;
+        --level;
+        --queued;
+      } else {
+        ++beat;
+      }
+    }
+    if (arvalid && arready) {
+      bursts[(head + queued) % kOutstanding].due = cycle + timing.read_latency;
+      ++queued;
+      arvalid = false;
+    }
+    if (grant != Source::kNone) {
+      bursts[(head + level) % kOutstanding] = {grant, beats, 0};
+      ++level;
+      arvalid = true;
+    }
+  }
+};
+
+// --- hv_front ------------------------------------------------------------------------------------
+
+struct Front {
+  enum class State : std::uint8_t { kHead, kMove, kCheck, kEnd };
+  State state = State::kHead;
+  u32 req_left = 0, held = 0, level = 0, index = 0, pop_idx = 0;
+  u32 n_compute = 0, n_load = 0, n_out = 0;
+
+  [[nodiscard]] bool request() const { return req_left != 0 && held < 2; }
+  /// Word 15 of descriptor `index` is at the outputs.
+  [[nodiscard]] bool dispatch() const { return state == State::kCheck; }
+
+  void tick(bool req_fire, bool beat, bool head_room, bool is_end, bool compute_done,
+            bool load_done, bool out_done) {
+    const bool move = state == State::kMove;
+    const bool moved = move && pop_idx == kDescBeats - 1;
+    req_left -= req_fire ? 1 : 0;
+    held = held + (req_fire ? 1 : 0) - (moved ? 1 : 0);
+    const bool head_there = level >= kDescBeats;
+    level = level + (beat ? 1 : 0) - (move ? 1 : 0);
+    switch (state) {
+    case State::kHead:
+      pop_idx = 0;
+      if (head_there && head_room)
+        state = State::kMove;
+      break;
+    case State::kMove:
+      ++pop_idx;
+      if (moved)
+        state = State::kCheck;
+      break;
+    case State::kCheck:
+      ++index;
+      state = is_end ? State::kEnd : State::kHead;
+      break;
+    case State::kEnd:
+      break;
+    }
+    n_compute += compute_done ? 1 : 0;
+    n_load += load_done ? 1 : 0;
+    n_out += out_done ? 1 : 0;
+  }
+};
+
+// --- hv_load -------------------------------------------------------------------------------------
+
+struct Load {
+  const std::vector<LoadBlock> *blocks = nullptr;
+  const Geometry *geometry = nullptr;
+
+  // Queue and requests.
+  enum class Request : std::uint8_t { kIdle, kRead, kWait, kReq };
+  u32 q_level = 0, q_index = 0; // q_index: block read next
+  Request rstate = Request::kIdle;
+  u32 ridx = 0, current = 0;
+  bool offer = false;
+  u32 addr = 0, left = 0, used = 0, fifo = 0; // addr: beat in its burst
+  // Unpacking.
+  enum class Unpack : std::uint8_t { kIdle, kRun, kFlush };
+  Unpack ustate = Unpack::kIdle;
+  LoadMode mode = LoadMode::kRaw;
+  u32 block = 0;
+  u32 p0 = 0, n = 0, chans = 0, bytes = 0, max = 0, beats = 0, count = 0;
+  u32 p = 0, inner = 0, g = 0, win_n = 0, off = 0;
+  // Output register.
+  bool out_valid = false, out_last = false;
+  u32 out_bank = 0, out_pixels = 0;
+
+  // Signals of this cycle.
+  u32 burst = 0, win_keep = 0, pixels = 0;
+  bool beat_pop = false, piece_take = false, piece_last = false, out_free = false;
+
+  [[nodiscard]] bool room() const { return q_level < kLoadQueue; }
+  [[nodiscard]] bool idle() const {
+    return q_level == 0 && rstate == Request::kIdle && ustate == Unpack::kIdle && !out_valid;
+  }
+  [[nodiscard]] bool request() {
+    if (rstate != Request::kReq || left == 0)
+      return false;
+    burst = std::min(left, kBurstBeats - addr);
+    return used + burst <= kBeatFifo;
+  }
+  [[nodiscard]] bool begins(u32 n_compute, u32 n_out) const {
+    return rstate == Request::kWait && n_compute >= (*blocks)[current].wait_compute &&
+           n_out >= (*blocks)[current].wait_out;
+  }
+
+  void eval(bool wr_ready) {
+    out_free = !out_valid || wr_ready;
+    beat_pop = false;
+    piece_take = false;
+    win_keep = win_n;
+    if (ustate == Unpack::kRun) {
+      piece_last = count <= max;
+      pixels = piece_last ? count : max;
+      piece_take = off + pixels * bytes <= 8 * win_n && out_free;
+      if (piece_take && !piece_last)
+        win_keep -= (off + max * bytes) / 8;
+      beat_pop = fifo != 0 && beats != 0 && win_keep != 3;
+    } else if (ustate == Unpack::kFlush) {
+      beat_pop = fifo != 0 && beats != 0;
+    }
+  }
+
+  void tick(bool push, bool req_fire, bool beat, u32 n_compute, u32 n_out) {
+    const bool pop = rstate == Request::kRead && ridx == 3;
+    const bool take = ustate == Unpack::kIdle && offer;
+    const bool begin = begins(n_compute, n_out);
+    used = used + (req_fire ? burst : 0) - (beat_pop ? 1 : 0);
+    fifo = fifo + (beat ? 1 : 0) - (beat_pop ? 1 : 0);
+
+    // Unpacking and the output register first: both look at `offer` and at the block of the
+    // request side as they were.
+    if (piece_take) {
+      out_valid = true;
+      out_last = piece_last;
+      out_pixels = pixels;
+      out_bank = p + geometry->skew(g);
+    } else if (out_free) {
+      out_valid = false;
+    }
+    const bool running = ustate == Unpack::kRun;
+    switch (ustate) {
+    case Unpack::kIdle:
+      if (offer)
+        ustate = Unpack::kRun;
+      break;
+    case Unpack::kRun:
+      if (piece_take && piece_last)
+        ustate = Unpack::kFlush;
+      break;
+    case Unpack::kFlush:
+      if (beats == 0)
+        ustate = Unpack::kIdle;
+      break;
+    }
+    win_n = running ? win_keep + (beat_pop ? 1 : 0) : 0;
+    if (take) {
+      const LoadBlock &b = (*blocks)[current];
+      block = current;
+      mode = b.mode;
+      p0 = p = b.p0;
+      n = b.n;
+      chans = b.chans;
+      beats = b.beats;
+      count = b.count;
+      g = inner = off = 0;
+      const bool raw = mode == LoadMode::kRaw;
+      constexpr std::array<u32, 9> kPixels{1, 8, 4, 3, 2, 2, 2, 2, 1};
+      bytes = raw ? chans : kWordBytes;
+      max = raw ? kPixels[std::min<u32>(chans, 8)] : 1;
+    } else {
+      beats -= beat_pop ? 1 : 0;
+      if (piece_take)
+        advance();
+    }
+
+    q_level = q_level + (push ? 1 : 0) - (pop ? 1 : 0);
+    if (take)
+      offer = false;
+    ridx = rstate == Request::kRead ? (ridx + 1) & 3U : 0;
+    switch (rstate) {
+    case Request::kIdle:
+      if (q_level - (push ? 1 : 0) != 0)
+        rstate = Request::kRead;
+      break;
+    case Request::kRead:
+      if (pop) {
+        current = q_index++;
+        rstate = Request::kWait;
+      }
+      break;
+    case Request::kWait:
+      addr = (*blocks)[current].first_beat;
+      left = (*blocks)[current].beats;
+      if (begin) {
+        rstate = Request::kReq;
+        offer = true;
+      }
+      break;
+    case Request::kReq:
+      // `offer` of before: a block taken in this cycle counts from the next.
+      if (left == 0 && !offer && !take)
+        rstate = Request::kIdle;
+      if (req_fire) {
+        addr = (addr + burst) % kBurstBeats;
+        left -= burst;
+      }
+      break;
+    }
+  }
+
+private:
+  void advance() {
+    count -= pixels;
+    off = (off + max * bytes) % 8;
+    switch (mode) {
+    case LoadMode::kNhwc:
+      if (g == chans - 1) {
+        ++p;
+        g = 0;
+      } else {
+        ++g;
+      }
+      break;
+    case LoadMode::kPlanar:
+      if (inner == n - 1) {
+        p = p0;
+        inner = 0;
+        ++g;
+      } else {
+        ++p;
+        ++inner;
+      }
+      break;
+    case LoadMode::kRaw:
+      p += pixels;
+      break;
+    }
+  }
+};
+
+// --- hv_cfgq -------------------------------------------------------------------------------------
+
+struct ConfigQueue {
+  u32 lanes = 0;
+  u32 level = 0, word = 0, lane = 0;
+  bool busy = false, valid = false, walk = false;
+
+  [[nodiscard]] bool room() const { return level < kComputeQueue; }
+  [[nodiscard]] bool empty() const { return level == 0 && !busy && !valid; }
+
+  void tick(bool push, bool take) {
+    const bool was_valid = valid;
+    const u32 was_level = level;
+    level += push ? 1 : 0;
+    if (take)
+      valid = false;
+    if (!busy) {
+      if (!was_valid && was_level != 0) {
+        busy = true;
+        word = lane = 0;
+      }
+      return;
+    }
+    const bool read_done = word == 17 && lane == lanes;
+    const bool was_walk = walk;
+    if (word == 5)
+      walk = true;
+    if (word != 17)
+      ++word;
+    if (was_walk) {
+      if (lane == lanes - 1)
+        walk = false;
+      ++lane;
+    }
+    if (read_done) {
+      busy = false;
+      valid = true;
+      --level;
+    }
+  }
+};
+
+// --- hv_wring ------------------------------------------------------------------------------------
+
+struct Ring {
+  u32 words = 0; // of the ring
+  const std::vector<u32> *segment_words = nullptr;
+
+  // Prefetcher. All segments start at a multiple of 128 bytes.
+  u32 seg_n = 0, seg_index = 0;
+  bool cur = false;
+  u32 cur_addr = 0, cur_beats = 0;
+  u32 alloc = 0, wr = 0, rel = 0, beat = 0;
+  // Sequencer.
+  enum class State : std::uint8_t { kIdle, kGuard, kParam, kWeight };
+  State state = State::kIdle;
+  u32 rd = 0, seg_base = 0, seg_next = 0, tile_base = 0;
+  u32 oct = 0, ptile = 0, word = 0, par = 0, open = 0;
+  bool dst_weight = false;
+  u32 fifo = 0;
+
+  u32 burst = 0; // of this cycle's request
+
+  [[nodiscard]] bool room() const { return seg_n < kSegmentQueue; }
+  [[nodiscard]] bool prefetch_idle() const { return !cur && seg_n == 0 && alloc == wr; }
+  [[nodiscard]] bool layer_done() const { return state == State::kIdle; }
+  [[nodiscard]] bool weights() const { return fifo != 0; }
+  [[nodiscard]] bool request() {
+    if (!cur)
+      return false;
+    burst = std::min(cur_beats, kBurstBeats - cur_addr);
+    return alloc - rel + burst / kBeatsPerRingWord <= words;
+  }
+
+  void tick(bool seg_push, bool req_fire, bool rsp, bool layer_start, const ComputeLayer *layer,
+            bool oct_drained, bool wpop) {
+    // Sequencer, before `wr` moves.
+    const bool avail = static_cast<std::int32_t>(wr - rd) > 0;
+    const bool credit = fifo + (dst_weight ? 1 : 0) < kWeightFifo;
+    fifo = fifo + (dst_weight ? 1 : 0) - (wpop ? 1 : 0);
+    dst_weight = false;
+    const u32 was_open = open;
+    open -= oct_drained ? 1 : 0;
+    switch (state) {
+    case State::kIdle:
+      if (layer_start) {
+        state = State::kGuard;
+        oct = 0;
+        if (layer->wnew) {
+          seg_base = rd = seg_next;
+          seg_next += layer->wwords;
+        } else {
+          rd = seg_base;
+        }
+      }
+      break;
+    case State::kGuard:
+      par = 0;
+      if (was_open != 2) {
+        ++open;
+        state = State::kParam;
+      }
+      break;
+    case State::kParam:
+      if (avail) {
+        ++rd;
+        if (par == (2U << layer->glog)) {
+          state = State::kWeight;
+          tile_base = rd;
+          ptile = word = 0;
+        }
+        ++par;
+      }
+      break;
+    case State::kWeight:
+      if (avail && credit) {
+        dst_weight = true;
+        ++rd;
+        if (++word == layer->kwords) {
+          word = 0;
+          if (++ptile != layer->nptile) {
+            rd = tile_base;
+          } else {
+            if (layer->wrel)
+              rel = rd;
+            state = ++oct == layer->noct ? State::kIdle : State::kGuard;
+          }
+        }
+      }
+      break;
+    }
+
+    // Prefetcher.
+    const bool seg_pop = !cur && seg_n != 0;
+    seg_n = seg_n + (seg_push ? 1 : 0) - (seg_pop ? 1 : 0);
+    if (seg_pop) {
+      cur = true;
+      cur_addr = 0;
+      cur_beats = (*segment_words)[seg_index++] * kBeatsPerRingWord;
+    }
+    if (req_fire) {
+      alloc += burst / kBeatsPerRingWord;
+      cur_addr = (cur_addr + burst) % kBurstBeats;
+      cur_beats -= burst;
+      if (cur_beats == 0)
+        cur = false;
+    }
+    if (rsp && ++beat == kBeatsPerRingWord) {
+      beat = 0;
+      ++wr;
+    }
+  }
+};
+
+// --- hv_fetch ------------------------------------------------------------------------------------
+
+/// What travels with an operand set.
+struct Tag {
+  const ComputeLayer *layer = nullptr;
+  u32 nch_m1 = 0;
+  bool last = false, w_last = false, is_res = false;
+};
+
+struct Fetch {
+  const Geometry *geometry = nullptr;
+
+  struct Operation {
+    u32 issues = 0; // cycles in F3, 1 without conflicts
+    Tag tag;
+  };
+  bool run = false, f1_valid = false, f2_valid = false;
+  Operation f1, f2; // f2.issues counts down
+  // Loop nest.
+  const ComputeLayer *layer = nullptr;
+  u32 oct = 0, ptile = 0, tap = 0, taps = 0, icg = 0;
+  bool res = false;
+  // Position of every pixel lane of the tile at tap (0, 0), and at the start of a channel tile.
+  struct Position {
+    std::int32_t x = 0, y = 0;
+    u32 lin = 0;
+  };
+  u32 pixels = 0, left = 0;
+  std::array<Position, kMaxLanes> position{}, start{};
+  // Issues of each tap of a tile; those of all tiles when they are remembered.
+  std::vector<std::uint8_t> issues;
+  bool remembered = false;
+  std::size_t issues_at = 0;
+
+  // Signals of this cycle.
+  bool f3_fire = false, f3_done = false, f2_ready = false, f1_ready = false;
+
+  [[nodiscard]] bool busy() const { return f1_valid || f2_valid; }
+  void eval(bool issue_ready) {
+    f3_fire = f2_valid && issue_ready;
+    f3_done = f2.issues <= 1;
+    f2_ready = !f2_valid || (f3_fire && f3_done);
+    f1_ready = !f1_valid || f2_ready;
+  }
+
+  void tick(const ComputeLayer *begin) {
+    if (f2_ready) {
+      f2_valid = f1_valid;
+      if (f1_valid)
+        f2 = f1;
+    } else if (f3_fire) {
+      --f2.issues;
+    }
+    if (f1_ready) {
+      f1_valid = run;
+      if (run)
+        advance();
+    }
+    if (begin != nullptr)
+      start_layer(*begin);
+  }
+
+private:
+  void start_layer(const ComputeLayer &l) {
+    run = true;
+    layer = &l;
+    oct = 0;
+    taps = l.kh * l.kw;
+    pixels = geometry->nb >> l.glog;
+    // The walk of hv_cfgq.
+    Position p{l.ix0, l.iy0, l.lin0};
+    for (u32 i = 0; i < pixels; ++i) {
+      start[i] = p;
+      p.x = coord(p.x + l.sx);
+      p.lin += static_cast<u32>(l.sx);
+      if (p.x >= l.limx) {
+        p.x = coord(p.x - l.wrapx);
+        p.y = coord(p.y + l.sy);
+        p.lin += l.wraplin;
+      }
+    }
+    remembered = u64{l.nptile} * taps <= kRememberedOperations;
+    issues.assign(remembered ? std::size_t{l.nptile} * taps : taps, 0);
+    start_channels();
+  }
+  void start_channels() {
+    ptile = 0;
+    left = layer->out_np;
+    position = start;
+    start_tile();
+  }
+  void start_tile() {
+    tap = icg = 0;
+    res = false;
+    issues_at = remembered ? std::size_t{ptile} * taps : 0;
+    // The skew of a channel tile's first group moves all lanes alike.
+    if (oct == 0 || !remembered)
+      count_issues(issues.data() + issues_at);
+  }
+
+  void advance() {
+    const ComputeLayer &l = *layer;
+    const bool icg_last = icg + 1 == l.icg;
+    const bool taps_last = icg_last && tap + 1 == taps;
+    const bool tile_last = l.add ? res : taps_last;
+    // Residual words of a tile lie in different banks.
+    f1.issues = res ? 1U : issues[issues_at + tap];
+    f1.tag = {layer,
+              l.depthwise || res ? 0
+              : icg_last         ? l.nlast_m1
+                                 : kWordBytes - 1,
+              tile_last, taps_last && !res, res};
+    if (!tile_last) {
+      if (taps_last) {
+        res = true;
+      } else if (icg_last) {
+        icg = 0;
+        ++tap;
+      } else {
+        ++icg;
+      }
+      return;
+    }
+    if (++ptile != l.nptile) {
+      left -= pixels;
+      for (u32 i = 0; i < pixels; ++i) {
+        Position &p = position[i];
+        p.x = coord(p.x + l.stepx);
+        p.y = coord(p.y + l.stepy);
+        p.lin += l.steplin;
+        if (p.x >= l.limx) {
+          p.x = coord(p.x - l.wrapx);
+          p.y = coord(p.y + l.sy);
+          p.lin += l.wraplin;
+        }
+      }
+      start_tile();
+    } else if (++oct != l.noct) {
+      start_channels();
+    } else {
+      run = false;
+    }
+  }
+
+  /// Issues of every tap of the tile: the most lanes that meet in one bank.
+  void count_issues(std::uint8_t *out) const {
+    const ComputeLayer &l = *layer;
+    const u32 groups = l.depthwise ? 1U << l.glog : 1;
+    const u32 active = std::min(left, pixels);
+    std::int32_t ty = 0;
+    u32 offset = 0;
+    for (u32 ky = 0; ky < l.kh; ++ky, ty += l.dily) {
+      std::int32_t tx = 0;
+      for (u32 kx = 0; kx < l.kw; ++kx, tx += l.dilx) {
+        std::array<u32, kMaxLanes> banks;
+        u32 n = 0;
+        u64 hit = 0;
+        for (u32 i = 0; i < active; ++i) {
+          const std::int32_t x = coord(position[i].x + tx);
+          const std::int32_t y = coord(position[i].y + ty);
+          const bool inside = x >= 0 && x < l.iw && y >= 0 && y < l.ih;
+          const u32 bank = (position[i].lin + offset) & geometry->mask;
+          banks[n] = bank;
+          n += inside ? 1 : 0;
+          hit |= u64{inside} << bank;
+        }
+        u64 all = hit;
+        u32 lanes = static_cast<u32>(std::popcount(hit));
+        bool distinct = lanes == n;
+        for (u32 j = 1; j < groups && distinct; ++j) {
+          u64 turned = 0;
+          for (u32 i = 0; i < n; ++i)
+            turned |= u64{1} << ((banks[i] + geometry->skew(j)) & geometry->mask);
+          distinct = (all & turned) == 0;
+          all |= turned;
+        }
+        *out++ = static_cast<std::uint8_t>(distinct ? 1 : most_in_one_bank(banks, n, groups));
+        offset += kx + 1 == l.kw ? l.tliny : static_cast<u32>(l.dilx);
+      }
+    }
+  }
+  [[nodiscard]] u32 most_in_one_bank(const std::array<u32, kMaxLanes> &banks, u32 n,
+                                     u32 groups) const {
+    std::array<u32, kMaxLanes> count{};
+    u32 most = 1;
+    for (u32 j = 0; j < groups; ++j) {
+      for (u32 i = 0; i < n; ++i)
+        most = std::max(most, ++count[(banks[i] + geometry->skew(j)) & geometry->mask]);
+    }
+    return most;
+  }
+};
+
+// --- hv_actmem, read side ------------------------------------------------------------------------
+
+struct Operands {
+  bool f4_valid = false, f4_last = false, full = false;
+  Tag f4_tag, tag;
+
+  // Signals of this cycle.
+  bool f4_move = false, f3_free = false;
+
+  [[nodiscard]] bool busy() const { return f4_valid || full; }
+  void eval(bool set_take) {
+    f4_move = f4_valid && (!full || set_take);
+    f3_free = !f4_valid || f4_move;
+  }
+  void tick(bool set_take, bool issue_fire, bool issue_last, const Tag &issue_tag) {
+    if (f4_move) {
+      full = f4_last;
+      tag = f4_tag;
+    } else if (set_take) {
+      full = false;
+    }
+    if (f3_free)
+      f4_valid = issue_fire;
+    if (issue_fire) {
+      f4_last = issue_last;
+      f4_tag = issue_tag;
+    }
+  }
+};
+
+// --- hv_mac --------------------------------------------------------------------------------------
+
+struct Array {
+  u32 lanes = 0;
+  bool cur = false;
+  Tag tag;
+  u32 ch = 0, slice = 0, gap = 0;
+  u32 done_pipe = 0; // m0, m1, m2 of the last step of a tile
+
+  // Signals of this cycle.
+  bool have_w = false, issue = false, ch_last = false, tile_end = false, wpop = false;
+  bool set_take = false;
+
+  [[nodiscard]] bool done() const { return (done_pipe & 4U) != 0; }
+  void eval(bool wvalid, bool set_valid) {
+    ch_last = ch == tag.nch_m1;
+    tile_end = tag.last && ch_last;
+    have_w = tag.is_res || wvalid;
+    issue = cur && have_w && (!tile_end || gap == 0);
+    wpop = issue && !tag.is_res && (slice == 3U >> tag.layer->glog || (ch_last && tag.w_last));
+    set_take = set_valid && (!cur || (issue && ch_last));
+  }
+  void tick(const Tag &set_tag) {
+    done_pipe = (done_pipe << 1U | (issue && tile_end ? 1U : 0U)) & 7U;
+    if (issue && tile_end)
+      gap = (tag.layer->add ? lanes + 14 : lanes / 2) - 1;
+    else if (gap != 0)
+      --gap;
+    if (issue) {
+      ch = ch_last ? 0 : ch + 1;
+      if (!tag.is_res)
+        slice = wpop ? 0 : slice + 1;
+    }
+    if (set_take) {
+      cur = true;
+      tag = set_tag;
+    } else if (issue && ch_last) {
+      cur = false;
+    }
+  }
+};
+
+// --- hv_drain ------------------------------------------------------------------------------------
+
+/// What is on the result write port in a cycle.
+struct Results {
+  bool valid0 = false, valid1 = false, layer_done = false;
+  u32 bank = 0; // of word 0; word 1 is in the next bank
+};
+
+struct Drain {
+  static constexpr u32 kPlainDelay = 9, kAddDelay = 21, kDelays = 32;
+  const Geometry *geometry = nullptr;
+  const ComputeLayer *layer = nullptr;
+  bool open = false, active = false;
+  u32 oct = 0, ptile = 0, tile_o = 0, octg = 0, cnt = 0;
+  std::array<Results, kDelays> port{}; // by cycle modulo kDelays
+
+  // Signals of this cycle.
+  bool tile_end = false, oct_end = false, layer_end = false, take_layer = false;
+
+  void eval(bool done) {
+    tile_end = false;
+    if (active)
+      tile_end = cnt == (layer->add ? geometry->nb : geometry->nb / 2) - 1;
+    oct_end = tile_end && ptile + 1 == layer->nptile;
+    layer_end = oct_end && oct + 1 == layer->noct;
+    take_layer = done && (!open || layer_end);
+  }
+  void tick(u64 cycle, bool done, const ComputeLayer *next) {
+    port[cycle % kDelays] = {};
+    if (active) {
+      const bool add = layer->add;
+      const u32 lane = add ? cnt : 2 * cnt;
+      const u32 o = tile_o + (lane & ((geometry->nb >> layer->glog) - 1));
+      const u32 group = octg + (lane >> (geometry->bits - layer->glog));
+      port[(cycle + (add ? kAddDelay : kPlainDelay)) % kDelays] = {
+          o < layer->out_np, !add && o + 1 < layer->out_np, layer_end,
+          layer->out_p0 + o + geometry->skew(group)};
+    }
+    if (take_layer) {
+      layer = next;
+      oct = ptile = tile_o = octg = 0;
+      open = true;
+    } else {
+      if (tile_end) {
+        tile_o += geometry->nb >> layer->glog;
+        if (++ptile == layer->nptile) {
+          ptile = tile_o = 0;
+          ++oct;
+          octg += 1U << layer->glog;
+        }
+      }
+      if (layer_end)
+        open = false;
+    }
+    cnt = done ? 0 : cnt + 1;
+    if (done)
+      active = true;
+    else if (tile_end)
+      active = false;
+  }
+};
+
+// --- hv_out with hv_conf_math, and the memory's write side ---------------------------------------
+
+struct Out {
+  const std::vector<OutBlock> *blocks = nullptr;
+  const Geometry *geometry = nullptr;
+  u32 max_outstanding = 0, write_latency = 0;
+
+  enum class State : std::uint8_t {
+    kIdle,
+    kRead,
+    kWait,
+    kStRow,
+    kStData,
+    kStEmit,
+    kCfRow,
+    kCfData,
+    kCfScan,
+    kCfSum,
+    kCfRecip,
+    kCfP1,
+    kCfP2,
+    kCfOut,
+    kFlush
+  };
+  static constexpr u32 kReciprocalCycles = 42, kProductCycles = 6;
+  State state = State::kIdle;
+  u32 q_n = 0, q_index = 0, current = 0, rd = 0;
+  u32 g = 0, p = 0, left = 0, idx = 0, i = 0, pass = 0, sub = 0;
+  u32 math = 0; // cycles that the multiplier is still busy
+  // Write channel.
+  u32 fifo = 0, w_addr = 0, w_left = 0, w_beats = 0, b_pend = 0;
+  bool aw = false;
+  // Memory: bursts without response, oldest first; those behind the first `complete` lack data.
+  std::vector<u64> due;
+  std::size_t due_head = 0, complete = 0;
+
+  // Signals of this cycle.
+  u32 burst = 0;
+  bool awready = false, w_fire = false, bvalid = false, aw_start = false;
+  bool last_class = false, word_end = false, emit = false, push_word = false, done = false;
+
+  [[nodiscard]] const OutBlock &block() const { return (*blocks)[current]; }
+  [[nodiscard]] bool room() const { return q_n < kOutQueue; }
+  [[nodiscard]] bool idle() const { return state == State::kIdle && q_n == 0; }
+  [[nodiscard]] bool row_valid() const { return state == State::kStRow || state == State::kCfRow; }
+  [[nodiscard]] bool begins(u32 n_compute, u32 n_load) const {
+    return state == State::kWait && n_compute >= block().wait_compute &&
+           n_load >= block().wait_load;
+  }
+
+  void eval(u64 cycle) {
+    const std::size_t queued = due.size() - due_head;
+    awready = queued < max_outstanding;
+    bvalid = complete != 0 && due[due_head] <= cycle;
+    w_fire = w_beats != 0 && !aw;
+    burst = std::min(w_left, kBurstBeats - w_addr);
+    aw_start = !aw && w_beats == 0 && w_left != 0 && fifo >= burst;
+    const bool full = fifo == kWriteFifo;
+    emit = false;
+    push_word = state == State::kStEmit && !full;
+    if (state >= State::kCfScan && state <= State::kCfOut) {
+      last_class = i == block().classes - 1;
+      word_end = idx == kWordBytes - 1 || last_class;
+      emit = state == State::kCfOut && sub == 3 && math == 0 && !full;
+      push_word = emit && word_end;
+    }
+    done = state == State::kFlush && w_left == 0 && !aw && w_beats == 0 && b_pend == 0;
+  }
+
+  void tick(u64 cycle, bool push, u32 n_compute, u32 n_load, bool row_ready) {
+    const bool begin = begins(n_compute, n_load);
+    const bool pop = state == State::kRead && rd == 3;
+    const bool product =
+        (state == State::kCfP1 || state == State::kCfP2 || state == State::kCfOut) && sub == 1;
+    const bool reciprocal = state == State::kCfRecip && sub == 0;
+    const u32 was_n = q_n;
+    q_n = q_n + (push ? 1 : 0) - (pop ? 1 : 0);
+    fifo = fifo + (push_word ? 1 : 0) - (w_fire ? 1 : 0);
+    sequence(was_n, begin, row_ready);
+    if (reciprocal)
+      math = kReciprocalCycles;
+    else if (product)
+      math = kProductCycles;
+    else if (math != 0)
+      --math;
+
+    // Write channel and memory.
+    if (bvalid) {
+      --complete;
+      if (++due_head == due.size()) {
+        due.clear();
+        due_head = 0;
+      }
+    }
+    if (aw && awready)
+      due.push_back(0);
+    if (w_fire && w_beats == 1) {
+      due.back() = cycle + write_latency;
+      ++complete;
+    }
+    b_pend = b_pend + (aw_start ? 1 : 0) - (bvalid ? 1 : 0);
+    if (begin) {
+      w_addr = block().first_beat;
+      w_left = !block().conf     ? block().groups * block().n
+               : block().softmax ? (block().classes + kWordBytes - 1) / kWordBytes
+                                 : 0;
+    }
+    if (aw_start) {
+      aw = true;
+      w_beats = burst;
+      w_left -= burst;
+      w_addr = (w_addr + burst) % kBurstBeats;
+    } else {
+      if (awready)
+        aw = false;
+      if (w_fire)
+        --w_beats;
+    }
+  }
+
+private:
+  /// Next word, or what follows the last one.
+  void next_word(State after) {
+    ++g;
+    state = State::kCfRow;
+    if (last_class) {
+      ++pass;
+      i = g = 0;
+      state = after;
+    }
+  }
+
+  void sequence(u32 was_n, bool begin, bool row_ready) {
+    switch (state) {
+    case State::kIdle:
+      rd = 0;
+      if (was_n != 0)
+        state = State::kRead;
+      break;
+    case State::kRead:
+      if (rd++ == 3) {
+        current = q_index++;
+        state = State::kWait;
+      }
+      break;
+    case State::kWait:
+      if (begin) {
+        state = block().conf ? State::kCfRow : State::kStRow;
+        g = i = idx = pass = sub = 0;
+        p = block().p0;
+        left = block().n;
+      }
+      break;
+    case State::kStRow:
+      if (row_ready)
+        state = State::kStData;
+      break;
+    case State::kStData:
+      state = State::kStEmit;
+      break;
+    case State::kStEmit:
+      if (!push_word)
+        break;
+      if (left == 1) {
+        p = block().p0;
+        left = block().n;
+        state = ++g == block().groups ? State::kFlush : State::kStRow;
+      } else {
+        if ((p & geometry->mask) == geometry->mask)
+          state = State::kStRow;
+        ++p;
+        --left;
+      }
+      break;
+    case State::kCfRow:
+      if (row_ready)
+        state = State::kCfData;
+      break;
+    case State::kCfData:
+      idx = sub = 0;
+      state = pass == 0 ? State::kCfScan : pass == 1 ? State::kCfSum : State::kCfOut;
+      break;
+    case State::kCfScan:
+      ++i;
+      idx = (idx + 1) % kWordBytes;
+      if (word_end)
+        next_word(State::kCfRow);
+      break;
+    case State::kCfSum:
+      sub ^= 1U;
+      if (sub == 0) {
+        ++i;
+        idx = (idx + 1) % kWordBytes;
+        if (word_end)
+          next_word(State::kCfRecip);
+      }
+      break;
+    case State::kCfRecip:
+      if (sub != 0 && math == 0) {
+        sub = 0;
+        state = State::kCfP1;
+      } else {
+        sub = 1;
+      }
+      break;
+    case State::kCfP1:
+    case State::kCfP2:
+      if (sub != 3) {
+        ++sub;
+      } else if (math == 0) {
+        sub = 0;
+        state = state == State::kCfP1 ? State::kCfP2
+                : block().softmax     ? State::kCfRow
+                                      : State::kFlush;
+      }
+      break;
+    case State::kCfOut:
+      if (sub != 3) {
+        ++sub;
+      } else if (emit) {
+        sub = 0;
+        ++i;
+        idx = (idx + 1) % kWordBytes;
+        if (word_end) {
+          ++g;
+          state = last_class ? State::kFlush : State::kCfRow;
+        }
+      }
+      break;
+    case State::kFlush:
+      if (done)
+        state = State::kIdle;
+      break;
+    }
+  }
+};
+
+// --- hv_engine and hv_compute --------------------------------------------------------------------
+
+class Engine {
+public:
+  Engine(const Program &program, const contract::Config &config, const MemoryTiming &timing)
+      : program_(program), timing_(timing), geometry_(config.lanes),
+        compute_entries_(program.compute.size()), load_entries_(program.load.size()),
+        out_entries_(program.out.size()) {
+    for (const Head &head : program.heads) {
+      if (head.segment != 0)
+        segments_.push_back(head.segment);
+    }
+    front_.req_left = static_cast<u32>(program.heads.size());
+    load_.blocks = &program_.load;
+    load_.geometry = &geometry_;
+    cfgq_.lanes = config.lanes;
+    ring_.words = config.ring_words;
+    ring_.segment_words = &segments_;
+    fetch_.geometry = &geometry_;
+    array_.lanes = config.lanes;
+    // Before the first operands nothing looks at the tag but evaluation of what is not used.
+    array_.tag.layer = &kNoLayer;
+    drain_.geometry = &geometry_;
+    drain_.layer = &kNoLayer;
+    out_.blocks = &program_.out;
+    out_.geometry = &geometry_;
+    out_.max_outstanding = timing.outstanding;
+    out_.write_latency = timing.write_latency;
+  }
+
+  Result<Counters> run() {
+    bool done = false;
+    while (!done) {
+      ++cycle_;
+      done = step();
+      if (cycle_ - progress_ >= kWatchdog)
+        return fail(ErrorCode::kDevice,
+                    "the program stops: nothing happens for {} cycles from cycle {} on", kWatchdog,
+                    progress_);
+    }
+    counters_.cycles = cycle_;
+    counters_.cycles_known = true;
+    return counters_;
+  }
+
+  void schedule(std::vector<DescriptorCycles> &out) const {
+    out.clear();
+    out.reserve(program_.heads.size());
+    std::size_t compute = 0, load = 0, outs = 0;
+    for (u32 i = 0; i < program_.heads.size(); ++i) {
+      const DescOp op = program_.heads[i].op;
+      if (op == DescOp::kEnd)
+        continue;
+      out.push_back(op == DescOp::kCompute ? compute_entries_[compute++]
+                    : op == DescOp::kLoad  ? load_entries_[load++]
+                                           : out_entries_[outs++]);
+      out.back().op = op;
+      out.back().descriptor = i;
+    }
+  }
+
+private:
+  static constexpr ComputeLayer kNoLayer{};
+
+  DescriptorCycles &entry(const ComputeLayer *layer) {
+    return compute_entries_[static_cast<std::size_t>(layer - program_.compute.data())];
+  }
+
+  /// One cycle; true in that in which the program ends.
+  bool step() {
+    // Bus.
+    const bool arready = read_.queued < timing_.outstanding;
+    const bool slot = (!read_.arvalid || arready) && read_.level < kOutstanding;
+    Source grant = Source::kNone;
+    u32 grant_beats = 0;
+    if (front_.request()) {
+      grant = Source::kDescriptors;
+      grant_beats = kDescBeats;
+    } else if (load_.request()) {
+      grant = Source::kLoad;
+      grant_beats = load_.burst;
+    } else if (ring_.request()) {
+      grant = Source::kWeights;
+      grant_beats = ring_.burst;
+    }
+    if (!slot)
+      grant = Source::kNone;
+    out_.eval(cycle_);
+
+    // Results and loaded words meet at the banks.
+    const Results &results = drain_.port[cycle_ % Drain::kDelays];
+    const bool wr_ready = load_ready(results);
+    const bool load_fire = load_.out_valid && wr_ready;
+    const bool load_done = load_fire && load_.out_last;
+    load_.eval(wr_ready);
+
+    // Array and operands.
+    const bool row_valid = out_.row_valid();
+    array_.eval(ring_.weights(), operands_.full);
+    operands_.eval(array_.set_take);
+    fetch_.eval(operands_.f3_free && !row_valid);
+    const bool tile_done = array_.done();
+    drain_.eval(tile_done);
+
+    // Layer control.
+    const bool layer_end = results.layer_done;
+    const bool w_done = ring_.layer_done();
+    const bool cur_done = fstarted_ && !fetch_.run && wstarted_ && w_done && taken_;
+    const bool take = cfgq_.valid && (!have_ || cur_done);
+    bool wait_units = false, fstart = false;
+    if (have_ && !fstarted_) {
+      wait_units = front_.n_load < cur_->wait_load || front_.n_out < cur_->wait_out;
+      const bool wait_dep = cur_->dep && inflight_ != (layer_end ? 1U : 0U);
+      fstart = !wait_units && !wait_dep;
+    }
+
+    // Front end.
+    const bool dispatch = front_.dispatch();
+    const Head &head =
+        program_.heads[std::min<std::size_t>(front_.index, program_.heads.size() - 1)];
+    const bool is_end = head.op == DescOp::kEnd;
+    const bool compute_idle = cfgq_.empty() && !have_ && inflight_ == 0 && ring_.prefetch_idle();
+    const bool at_end = front_.state == Front::State::kEnd;
+    const bool done = at_end && compute_idle && load_.idle() && out_.idle();
+
+    count(fstart, wait_units, at_end && compute_idle);
+    if (dispatch || load_fire || out_.w_fire || array_.issue || read_.rsp != Source::kNone)
+      progress_ = cycle_;
+    counters_.descriptors += dispatch ? 1 : 0;
+
+    // The descriptors' way through time.
+    if (fstart)
+      entry(cur_).first = cycle_;
+    if (layer_end)
+      compute_entries_[front_.n_compute].last = cycle_;
+    if (load_.begins(front_.n_compute, front_.n_out))
+      load_entries_[load_.current].first = cycle_;
+    if (load_done)
+      load_entries_[load_.block].last = cycle_;
+    if (out_.begins(front_.n_compute, front_.n_load))
+      out_entries_[out_.current].first = cycle_;
+    if (out_.done)
+      out_entries_[out_.current].last = cycle_;
+
+    // Next state: modules in any order, each from its own registers and the signals above.
+    const bool push_compute = dispatch && head.op == DescOp::kCompute;
+    const bool push_load = dispatch && head.op == DescOp::kLoad;
+    const bool push_out = dispatch && (head.op == DescOp::kStore || head.op == DescOp::kConf);
+    const bool out_done = out_.done;
+    const u32 n_compute = front_.n_compute, n_load = front_.n_load, n_out = front_.n_out;
+    const Source rsp = read_.rsp;
+    front_.tick(grant == Source::kDescriptors, rsp == Source::kDescriptors, head_room(head), is_end,
+                layer_end, load_done, out_done);
+    load_.tick(push_load, grant == Source::kLoad, rsp == Source::kLoad, n_compute, n_out);
+    out_.tick(cycle_, push_out, n_compute, n_load, operands_.f3_free);
+    read_.tick(cycle_, timing_, arready, grant, grant_beats);
+    ring_.tick(dispatch && head.segment != 0, grant == Source::kWeights, rsp == Source::kWeights,
+               wstart_, cur_, drain_.oct_end, array_.wpop);
+    drain_.tick(cycle_, tile_done, cur_);
+    array_.tick(operands_.tag);
+    operands_.tick(array_.set_take, fetch_.f3_fire, fetch_.f3_done, fetch_.f2.tag);
+    fetch_.tick(fstart ? cur_ : nullptr);
+    cfgq_.tick(push_compute, take);
+
+    inflight_ = inflight_ + (fstart ? 1 : 0) - (layer_end ? 1 : 0);
+    if (take) {
+      have_ = true;
+      wstarted_ = fstarted_ = taken_ = false;
+      cur_ = &program_.compute[next_++];
+    } else {
+      wstarted_ = wstarted_ || wstart_;
+      fstarted_ = fstarted_ || fstart;
+      taken_ = taken_ || drain_.take_layer;
+      if (cur_done)
+        have_ = false;
+    }
+    wstart_ = take;
+    return done;
+  }
+
+  [[nodiscard]] bool head_room(const Head &head) const {
+    switch (head.op) {
+    case DescOp::kCompute:
+      return cfgq_.room() && (head.segment == 0 || ring_.room());
+    case DescOp::kLoad:
+      return load_.room();
+    case DescOp::kStore:
+    case DescOp::kConf:
+      return out_.room();
+    case DescOp::kEnd:
+      break;
+    }
+    return true;
+  }
+
+  [[nodiscard]] bool load_ready(const Results &results) const {
+    const auto meets = [this](bool valid, u32 bank) {
+      return valid && ((bank - load_.out_bank) & geometry_.mask) < load_.out_pixels;
+    };
+    return !meets(results.valid0, results.bank) && !meets(results.valid1, results.bank + 1);
+  }
+
+  void count(bool fstart, bool wait_units, bool compute_over) {
+    Counters &n = counters_;
+    if (array_.cur) {
+      DescriptorCycles &e = entry(array_.tag.layer);
+      if (array_.issue && !array_.tag.is_res) {
+        ++n.mac;
+        ++e.mac;
+      } else if (array_.issue) {
+        ++n.res;
+        ++e.res;
+      } else if (!array_.have_w) {
+        ++n.stall_weight;
+        ++e.stall_weight;
+      } else {
+        ++n.stall_drain;
+        ++e.stall_drain;
+      }
+    } else if (fstart || fetch_.run || fetch_.busy() || operands_.busy()) {
+      ++n.stall_fetch;
+      ++entry(cur_).stall_fetch;
+    } else if (have_ && !fstarted_) {
+      ++(wait_units ? n.stall_load : n.stall_dep);
+      ++(wait_units ? entry(cur_).stall_load : entry(cur_).stall_dep);
+    } else if (compute_over) {
+      ++n.stall_out;
+    } else {
+      ++n.stall_desc;
+      if (next_ < compute_entries_.size())
+        ++compute_entries_[next_].stall_desc;
+      else if (cur_ != nullptr)
+        ++entry(cur_).stall_desc;
+    }
+    n.rd_beats += read_.rsp != Source::kNone ? 1 : 0;
+    n.rd_w_beats += read_.rsp == Source::kWeights ? 1 : 0;
+    n.wr_beats += out_.w_fire ? 1 : 0;
+  }
+
+  const Program &program_;
+  MemoryTiming timing_;
+  Geometry geometry_;
+  std::vector<u32> segments_;
+  u64 cycle_ = 0, progress_ = 0;
+  Counters counters_;
+  std::vector<DescriptorCycles> compute_entries_, load_entries_, out_entries_;
+
+  Read read_;
+  Front front_;
+  Load load_;
+  ConfigQueue cfgq_;
+  Ring ring_;
+  Fetch fetch_;
+  Operands operands_;
+  Array array_;
+  Drain drain_;
+  Out out_;
+  // hv_compute: the layer at hand.
+  const ComputeLayer *cur_ = nullptr;
+  std::size_t next_ = 0;
+  bool have_ = false, wstart_ = false, wstarted_ = false, fstarted_ = false, taken_ = false;
+  u32 inflight_ = 0;
+};
+
+} // namespace
+
+Result<Counters> simulate_cycles(const Package &package, const contract::Config &config,
+                                 const MemoryTiming &timing,
+                                 std::vector<DescriptorCycles> *schedule) {
+  if (package.config_name != config.name)
+    return fail(ErrorCode::kVersionMismatch,
+                "package of model '{}' is for configuration '{}', the cycle model for '{}'",
+                package.model_name, package.config_name, config.name);
+  if (config.word_bytes != kWordBytes || config.bus_bytes != kWordBytes || config.lanes > kMaxLanes)
+    return fail(ErrorCode::kUnsupported,
+                "configuration '{}': the cycle model knows words and bus of {} bytes", config.name,
+                kWordBytes);
+  const auto program = reduce(package);
+  if (!program)
+    return program.error();
+  Engine engine(*program, config,
+                {std::max(timing.read_latency, 1U), std::max(timing.write_latency, 1U),
+                 std::max(timing.outstanding, 1U)});
+  auto counters = engine.run();
+  if (!counters)
+    return counters.error();
+  counters->macs = package.macs;
+  counters->mac_lanes = config.macs();
+  if (schedule != nullptr)
+    engine.schedule(*schedule);
+  return counters;
+}
+
+} // namespace kestrel::hv

@@ -24,17 +24,19 @@ module ks_mul_s8 #(
   if (UseDsp) begin : gen_dsp
     assign product = 16'($signed(a_i)) * 16'($signed(b_i));
   end else begin : gen_lut
-    // Rows in pairs, then two levels of adders; row 7 has negative weight.
-    logic signed [15:0] row [8];
-    logic signed [15:0] sum01, sum23, sum45, sum67;
-    for (genvar i = 0; i < 8; i++) begin : gen_row
-      assign row[i] = b_i[i] ? (16'($signed(a_i)) <<< i) : 16'sd0;
-    end
-    assign sum01 = row[0] + row[1];
-    assign sum23 = row[2] + row[3];
-    assign sum45 = row[4] + row[5];
-    assign sum67 = row[6] - row[7];
-    assign product = (sum01 + sum23) + (sum45 + sum67);
+    // Rows in pairs, then two levels of adders; row 7 has negative weight. `keep` holds synthesis back
+    // from merging the adders into one carry-save tree, which takes more LUTs.
+    logic signed [7:0] a;
+    (* keep *) logic signed [9:0]  rows01, rows23, rows45, rows67;
+    (* keep *) logic signed [11:0] low, high;
+    assign a = $signed(a_i);
+    assign rows01 = 10'(b_i[0] ? a : 8'sd0) + 10'($signed({b_i[1] ? a : 8'sd0, 1'b0}));
+    assign rows23 = 10'(b_i[2] ? a : 8'sd0) + 10'($signed({b_i[3] ? a : 8'sd0, 1'b0}));
+    assign rows45 = 10'(b_i[4] ? a : 8'sd0) + 10'($signed({b_i[5] ? a : 8'sd0, 1'b0}));
+    assign rows67 = 10'(b_i[6] ? a : 8'sd0) - 10'($signed({b_i[7] ? a : 8'sd0, 1'b0}));
+    assign low  = 12'(rows01) + (12'(rows23) <<< 2);
+    assign high = 12'(rows45) + (12'(rows67) <<< 2);
+    assign product = 16'(low) + (16'(high) <<< 4);
   end
 
   always_ff @(posedge clk_i) begin

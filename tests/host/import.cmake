@@ -34,3 +34,28 @@ kestrel_add_test(
   kestrel::host
   kestrel_tflite_reader)
 target_compile_definitions(test_host_tflite_import PRIVATE ${import_definitions})
+
+# Mutated model files: a few thousand always; 100 000 where the sanitizers watch.
+kestrel_add_test(
+  NAME
+  host.fuzz_tflite
+  SOURCES
+  "${CMAKE_CURRENT_LIST_DIR}/fuzz_tflite.cpp"
+  LIBS
+  kestrel::host
+  kestrel::contract
+  kestrel_tflite_reader
+  TIMEOUT
+  300)
+target_compile_definitions(test_host_fuzz_tflite PRIVATE ${import_definitions})
+if(KESTREL_SANITIZE MATCHES "address")
+  add_test(NAME host.fuzz_tflite.hundred_thousand COMMAND test_host_fuzz_tflite)
+  set_tests_properties(
+    host.fuzz_tflite.hundred_thousand
+    PROPERTIES LABELS
+               slow
+               TIMEOUT
+               3600
+               ENVIRONMENT
+               "KESTREL_DATA_DIR=${KESTREL_DATA_DIR};KESTREL_FUZZ_COUNT=100000")
+endif()

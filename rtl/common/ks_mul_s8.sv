@@ -26,14 +26,14 @@ module ks_mul_s8 #(
   end else begin : gen_lut
     // Rows in pairs, then two levels of adders; row 7 has negative weight. `keep` holds synthesis back
     // from merging the adders into one carry-save tree, which takes more LUTs.
-    logic signed [7:0] a;
+    logic signed [9:0] a;
     (* keep *) logic signed [9:0]  rows01, rows23, rows45, rows67;
     (* keep *) logic signed [11:0] low, high;
-    assign a = $signed(a_i);
-    assign rows01 = 10'(b_i[0] ? a : 8'sd0) + 10'($signed({b_i[1] ? a : 8'sd0, 1'b0}));
-    assign rows23 = 10'(b_i[2] ? a : 8'sd0) + 10'($signed({b_i[3] ? a : 8'sd0, 1'b0}));
-    assign rows45 = 10'(b_i[4] ? a : 8'sd0) + 10'($signed({b_i[5] ? a : 8'sd0, 1'b0}));
-    assign rows67 = 10'(b_i[6] ? a : 8'sd0) - 10'($signed({b_i[7] ? a : 8'sd0, 1'b0}));
+    assign a = 10'($signed(a_i));
+    assign rows01 = (b_i[0] ? a : 10'sd0) + (b_i[1] ? a <<< 1 : 10'sd0);
+    assign rows23 = (b_i[2] ? a : 10'sd0) + (b_i[3] ? a <<< 1 : 10'sd0);
+    assign rows45 = (b_i[4] ? a : 10'sd0) + (b_i[5] ? a <<< 1 : 10'sd0);
+    assign rows67 = (b_i[6] ? a : 10'sd0) - (b_i[7] ? a <<< 1 : 10'sd0);
     assign low  = 12'(rows01) + (12'(rows23) <<< 2);
     assign high = 12'(rows45) + (12'(rows67) <<< 2);
     assign product = 16'(low) + (16'(high) <<< 4);

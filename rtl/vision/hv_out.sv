@@ -212,8 +212,11 @@ module hv_out
   logic [31:0] w_left_q;                      // beats not yet announced
   logic [4:0]  burst, to_edge, w_beats_q;     // beats of the burst on the data channel
   logic        aw_q;                          // address channel occupied
-  logic [5:0]  b_pend_q;
+  logic [5:0]  b_pend_q;                      // bursts announced without response
+  logic [31:7] b_block_q;                     // block of the burst whose response comes next
   logic        aw_start, w_fire;
+  logic [31:0] w_begin;                       // first address of a descriptor
+  assign w_begin = base + (is_conf ? cf.addr : st.addr);
 
   always_ff @(posedge clk_i) begin
     if (q_we_i && q_widx_i < 4'd4) q_mem[{q_w_q, q_widx_i[1:0]}] <= q_wdata_i;
@@ -395,7 +398,8 @@ module hv_out
   // --- AXI write channel --------------------------------------------------------------------------
   assign to_edge  = 5'd16 - 5'(w_addr_q[BeatShift +: 4]);
   assign burst    = w_left_q < 32'(to_edge) ? w_left_q[4:0] : to_edge;
-  assign aw_start = !aw_q && w_beats_q == 0 && w_left_q != 0 && f_n_q >= 6'(burst) && !stop_i;
+  assign aw_start = !aw_q && w_beats_q == 0 && w_left_q != 0 && f_n_q >= 6'(burst) && !stop_i &&
+                     b_pend_q != '1;
   assign w_fire   = m_axi_wvalid && m_axi_wready;
   assign f_pop    = w_fire;
   assign writer_idle = w_left_q == 0 && wr_idle_o;
@@ -409,7 +413,7 @@ module hv_out
   assign m_axi_bready  = 1'b1;
   assign wr_beat_o     = w_fire;
   assign wr_err_o      = m_axi_bvalid && m_axi_bresp != 2'b00;
-  assign wr_err_addr_o = m_axi_awaddr;
+  assign wr_err_addr_o = {b_block_q, 7'd0};
 
   always_ff @(posedge clk_i) begin
     if (f_push) begin
@@ -439,7 +443,14 @@ module hv_out
         if (w_fire) w_beats_q <= w_beats_q - 5'd1;
       end
     end
-    if (begin_work) w_addr_q <= base + (is_conf ? cf.addr : st.addr);
+    // Addresses are multiples of 128, every burst but the last of a descriptor ends at such a multiple,
+    // and a descriptor begins after all responses of the one before.
+    if (begin_work) begin
+      w_addr_q  <= w_begin;
+      b_block_q <= w_begin[31:7];
+    end else if (m_axi_bvalid) begin
+      b_block_q <= b_block_q + 25'd1;
+    end
     if (aw_start) begin
       m_axi_awaddr <= w_addr_q;
       m_axi_awlen  <= 8'(burst) - 8'd1;

@@ -23,3 +23,30 @@ kestrel_add_test(
   hv_compute_model
   TIMEOUT
   300)
+
+# The whole engine: errors and resets at the level of its pins, layer vectors through the devices.
+find_package(nlohmann_json 3.9 REQUIRED)
+kestrel_add_test(
+  NAME
+  rtl.engine_errors
+  SOURCES
+  test_engine_errors.cpp
+  LIBS
+  kestrel::host
+  kestrel::testbench
+  hv_engine_edge
+  TIMEOUT
+  600)
+kestrel_add_test(
+  NAME
+  rtl.layer_vectors
+  SOURCES
+  test_layer_vectors_rtl.cpp
+  LIBS
+  kestrel::host
+  nlohmann_json::nlohmann_json
+  TIMEOUT
+  300)
+target_compile_definitions(
+  test_rtl_layer_vectors PRIVATE "KESTREL_DEFAULT_DATA_DIR=\"${KESTREL_DATA_DIR}\""
+                                 "KESTREL_SOURCE_DIR=\"${kestrel_SOURCE_DIR}\"")

@@ -135,6 +135,21 @@ TEST(Calibration, ThresholdsRiseWithTheTarget) {
   EXPECT_GT(between, 10);
 }
 
+TEST(Calibration, DriftAllowanceRaisesTheBar) {
+  std::mt19937_64 random(seed());
+  const auto samples = draw(random, 10000);
+  const Calibration plain = calibrate(samples);
+  const auto careful = Calibration::from_samples(samples, Selector::kTop1, 0.95, 0.02);
+  ASSERT_TRUE(careful);
+  const auto choice = careful->choose(0.88);
+  EXPECT_EQ(choice->point.threshold, plain.choose(0.90)->point.threshold);
+  EXPECT_GT(choice->point.threshold, plain.choose(0.88)->point.threshold);
+  EXPECT_EQ(choice->target, 0.88);
+  EXPECT_FALSE(careful->choose(0.99)->reached); // 1.01 cannot be
+  EXPECT_FALSE(Calibration::from_samples(samples, Selector::kTop1, 0.95, -0.01));
+  EXPECT_FALSE(Calibration::from_samples(samples, Selector::kTop1, 0.95, std::nan("")));
+}
+
 TEST(Calibration, EdgeBetterThanDcNeverOffloads) {
   std::vector<CalibrationSample> samples(1000);
   for (std::size_t i = 0; i < samples.size(); ++i) {
@@ -233,6 +248,7 @@ TEST_F(TableFile, SurvivesARoundTrip) {
   EXPECT_EQ(back->dc_sha256, "cd34");
   EXPECT_EQ(back->calibration.steps(), table.calibration.steps());
   EXPECT_EQ(back->calibration.confidence_level(), 0.97);
+  EXPECT_EQ(back->calibration.drift_allowance(), 0.0);
   EXPECT_EQ(back->calibration.choose(0.913)->point.threshold,
             table.calibration.choose(0.913)->point.threshold);
 }

@@ -30,6 +30,7 @@ struct Options {
   std::string selector = "top1";
   std::size_t held_out = 10000;
   double level = 0.95;
+  double allowance = serve::kDefaultDriftAllowance;
   std::vector<double> targets;
   unsigned jobs = 0;
 };
@@ -107,10 +108,10 @@ Result<void> calibrate(const Options &options) {
     const hv::Confidence &c = answers[i].confidence;
     samples.push_back({margin ? c.margin_q16 : c.p1_q16, c.top1 == images.labels[i], dc[i]});
   }
-  KESTREL_ASSIGN(
-      auto calibration,
-      serve::Calibration::from_samples(
-          samples, margin ? serve::Selector::kMargin : serve::Selector::kTop1, options.level));
+  KESTREL_ASSIGN(auto calibration,
+                 serve::Calibration::from_samples(
+                     samples, margin ? serve::Selector::kMargin : serve::Selector::kTop1,
+                     options.level, options.allowance));
   serve::ThresholdTable table{
       std::filesystem::path(edge_path).filename().string(),
       edge.sha256,
@@ -132,11 +133,12 @@ Result<void> calibrate(const Options &options) {
     return {};
   }
   const serve::Calibration &c = table.calibration;
-  fmt::print("{}\nedge {} accuracy {:.4f}, expected calibration error {:.4f}\nDC   {} accuracy "
+  fmt::print("{}; drift allowance {:g}\nedge {} accuracy {:.4f}, expected calibration error "
+             "{:.4f}\nDC   {} accuracy "
              "{:.4f}\n\n{:>7} {:>9} {:>9} {:>9} {:>11}\n",
-             table.data, table.edge_model, c.edge_accuracy(), c.expected_calibration_error(),
-             table.dc_model, c.dc_accuracy(), "target", "threshold", "offloaded", "accuracy",
-             fmt::format("{:g} % bound", 100 * c.confidence_level()));
+             table.data, c.drift_allowance(), table.edge_model, c.edge_accuracy(),
+             c.expected_calibration_error(), table.dc_model, c.dc_accuracy(), "target", "threshold",
+             "offloaded", "accuracy", fmt::format("{:g} % bound", 100 * c.confidence_level()));
   for (const serve::Choice &choice : table.choices) {
     fmt::print("{:>7.4g} {:>9} {:>7.1f} % {:>9.4f} {:>11.4f}{}\n", choice.target,
                choice.point.threshold, 100 * choice.point.offloaded_share, choice.point.accuracy,
@@ -189,6 +191,11 @@ void add_calibrate(CLI::App &app, int &status) {
       ->capture_default_str();
   command->add_option("--level", options->level, "Confidence level of the guarantee")
       ->check(CLI::Range(0.5, 0.999999))
+      ->capture_default_str();
+  command
+      ->add_option("--allowance", options->allowance,
+                   "Accuracy that images in use may lose against these before a target is missed")
+      ->check(CLI::Range(0.0, 0.5))
       ->capture_default_str();
   command->add_option("--targets", options->targets, "Accuracy targets to list")
       ->delimiter(',')

@@ -4,6 +4,7 @@
 // The program `kestrel`: one subcommand a file (cmd_*.cpp), thin over the host library.
 #include "cli.hpp"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -51,6 +52,15 @@ std::string models_folder(const std::string &folder) {
 
 unsigned default_jobs() { return std::max(1U, std::thread::hardware_concurrency()); }
 
+namespace {
+
+bool is_command(CLI::App &app, const std::string &name) {
+  const auto commands = app.get_subcommands([](CLI::App *) { return true; });
+  return std::any_of(commands.begin(), commands.end(),
+                     [&](const CLI::App *command) { return command->get_name() == name; });
+}
+
+} // namespace
 } // namespace kestrel::cli
 
 int main(int argc, char **argv) {
@@ -75,6 +85,11 @@ int main(int argc, char **argv) {
     kestrel::cli::add_dc(app, status);
     kestrel::cli::add_demo(app, status);
     kestrel::cli::add_info(app, status);
+    if (argc > 1 && argv[1][0] != '-' && !kestrel::cli::is_command(app, argv[1])) {
+      fmt::print(stderr, "kestrel: unknown command '{}'; kestrel --help lists what there is\n",
+                 argv[1]);
+      return 2;
+    }
     try {
       app.parse(argc, argv);
     } catch (const CLI::ParseError &e) {

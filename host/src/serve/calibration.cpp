@@ -63,7 +63,8 @@ double lower_bound(std::uint64_t correct, std::uint64_t samples, double confiden
 }
 
 Result<Calibration> Calibration::from_samples(std::span<const CalibrationSample> samples,
-                                              Selector selector, double confidence_level) {
+                                              Selector selector, double confidence_level,
+                                              double drift_allowance) {
   std::vector<CalibrationSample> sorted(samples.begin(), samples.end());
   std::sort(sorted.begin(), sorted.end(),
             [](const auto &a, const auto &b) { return a.confidence < b.confidence; });
@@ -76,14 +77,18 @@ Result<Calibration> Calibration::from_samples(std::span<const CalibrationSample>
     steps.back().edge_correct += sample.edge_correct ? 1 : 0;
     steps.back().dc_correct += sample.dc_correct ? 1 : 0;
   }
-  return from_steps(std::move(steps), selector, confidence_level);
+  return from_steps(std::move(steps), selector, confidence_level, drift_allowance);
 }
 
 Result<Calibration> Calibration::from_steps(std::vector<CalibrationStep> steps, Selector selector,
-                                            double confidence_level) {
+                                            double confidence_level, double drift_allowance) {
   if (!(confidence_level >= 0.5 && confidence_level < 1.0)) {
     return fail(ErrorCode::kInvalidArgument, "confidence level {} is not in 0.5..1 (1 excluded)",
                 confidence_level);
+  }
+  if (!(drift_allowance >= 0.0 && drift_allowance <= 0.5)) {
+    return fail(ErrorCode::kInvalidArgument, "drift allowance {} is not in 0..0.5",
+                drift_allowance);
   }
   if (steps.empty()) {
     return fail(ErrorCode::kInvalidArgument, "a calibration needs samples");
@@ -91,6 +96,7 @@ Result<Calibration> Calibration::from_steps(std::vector<CalibrationStep> steps, 
   Calibration c;
   c.selector_ = selector;
   c.confidence_level_ = confidence_level;
+  c.drift_allowance_ = drift_allowance;
   c.below_samples_ = c.below_edge_ = c.below_dc_ = {0};
   for (std::size_t i = 0; i < steps.size(); ++i) {
     const CalibrationStep &step = steps[i];
@@ -140,9 +146,10 @@ Result<Choice> Calibration::choose(double target) const {
   choice.target = target;
   std::uint64_t offloaded = 0;
   const double error = 1.0 - confidence_level_;
+  const double wanted = target + drift_allowance_; // above 1 nothing reaches it
 
   // Never offload, at its own share of the error probability.
-  if (correct_at(0, offloaded) >= correct_needed(target, samples_, 1.0 - kEdgeShare * error)) {
+  if (correct_at(0, offloaded) >= correct_needed(wanted, samples_, 1.0 - kEdgeShare * error)) {
     choice.reached = true;
     choice.point = at(0);
     return choice;
@@ -151,7 +158,7 @@ Result<Choice> Calibration::choose(double target) const {
   // Fixed sequence: all thresholds from 65536 downward, each tested at the rest of the error
   // probability, until the first that fails. Counts change only just below an observed confidence,
   // so one test a step is all 65537 tests.
-  const std::uint64_t needed = correct_needed(target, samples_, 1.0 - (1.0 - kEdgeShare) * error);
+  const std::uint64_t needed = correct_needed(wanted, samples_, 1.0 - (1.0 - kEdgeShare) * error);
   std::uint32_t certified = kAlwaysOffload + 1;
   if (correct_at(kAlwaysOffload, offloaded) >= needed) {
     certified = 0; // unless a step fails below
@@ -255,6 +262,7 @@ std::string to_json(const ThresholdTable &table) {
       line("selector", to_string(c.selector())),
       line("samples", c.samples()),
       line("confidence_level", c.confidence_level()),
+      line("drift_allowance", c.drift_allowance()),
       line("edge_accuracy", c.edge_accuracy()),
       line("dc_accuracy", c.dc_accuracy()),
       line("edge_expected_calibration_error", c.expected_calibration_error()),
@@ -318,7 +326,7 @@ Result<ThresholdTable> parse_threshold_table(std::string_view text, const std::s
     }
     auto calibration = Calibration::from_steps(
         std::move(list), selector == "top1" ? Selector::kTop1 : Selector::kMargin,
-        json.at("confidence_level").get<double>());
+        json.at("confidence_level").get<double>(), json.at("drift_allowance").get<double>());
     if (!calibration) {
       return fail(calibration.error().code, "{}: {}", name, calibration.error().message);
     }

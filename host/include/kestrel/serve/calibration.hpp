@@ -20,6 +20,9 @@
 
 namespace kestrel::serve {
 
+/// Accuracy that images in use may lose against the calibration set before a target is missed.
+inline constexpr double kDefaultDriftAllowance = 0.01;
+
 /// A threshold that no confidence meets: everything is offloaded.
 inline constexpr std::uint32_t kAlwaysOffload = 65536;
 
@@ -69,16 +72,21 @@ struct Choice {
 /// Calibration results and all that is needed to choose a threshold for any target.
 class Calibration {
 public:
-  /// Errors: kInvalidArgument (no samples, or a confidence level outside 0.5..1).
+  /// \param drift_allowance thresholds are chosen for target + drift_allowance, so that the target
+  /// holds for images on which the pair is less accurate by up to so much (0..0.5).
+  /// Errors: kInvalidArgument (no samples, a confidence level outside 0.5..1, such an allowance).
   [[nodiscard]] static Result<Calibration> from_samples(std::span<const CalibrationSample> samples,
                                                         Selector selector,
-                                                        double confidence_level = 0.95);
+                                                        double confidence_level = 0.95,
+                                                        double drift_allowance = 0.0);
   /// From the table's steps, ascending in confidence. Error: kInvalidArgument (not ascending,
   /// counts that contradict each other).
   [[nodiscard]] static Result<Calibration> from_steps(std::vector<CalibrationStep> steps,
-                                                      Selector selector, double confidence_level);
+                                                      Selector selector, double confidence_level,
+                                                      double drift_allowance = 0.0);
 
-  /// The lowest threshold whose combined accuracy is at least `target` with the stated confidence.
+  /// The lowest threshold whose combined accuracy is at least `target` plus the drift allowance
+  /// with the stated confidence.
   /// A tenth of the error probability goes to the test of "never offload" (threshold 0), the rest
   /// to testing thresholds downward from "always offload", stopping at the first that fails.
   /// Error: kInvalidArgument (target outside 0..1).
@@ -98,6 +106,7 @@ public:
 
   [[nodiscard]] Selector selector() const noexcept { return selector_; }
   [[nodiscard]] double confidence_level() const noexcept { return confidence_level_; }
+  [[nodiscard]] double drift_allowance() const noexcept { return drift_allowance_; }
   [[nodiscard]] std::uint64_t samples() const noexcept { return samples_; }
   [[nodiscard]] const std::vector<CalibrationStep> &steps() const noexcept { return steps_; }
   [[nodiscard]] double edge_accuracy() const { return at(0).accuracy; }
@@ -111,6 +120,7 @@ private:
   std::vector<std::uint64_t> below_samples_, below_edge_, below_dc_;
   Selector selector_ = Selector::kTop1;
   double confidence_level_ = 0.95;
+  double drift_allowance_ = 0.0;
   std::uint64_t samples_ = 0;
 };
 

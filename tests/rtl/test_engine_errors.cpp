@@ -111,7 +111,8 @@ std::size_t distinct_values(const Program &p) {
   return static_cast<std::size_t>(std::unique(values.begin(), values.end()) - values.begin());
 }
 
-/// Input in stripes, dense and depthwise layers, residual, classifier, softmax: LOAD, COMPUTE, CONF.
+/// Input in stripes, dense and depthwise layers, residual, classifier, softmax: LOAD, COMPUTE,
+/// CONF.
 const Program &classifier() {
   static const Program program = [] {
     CompileOptions options;
@@ -302,7 +303,8 @@ void expect_error(const Outcome &o, ErrorCause cause, std::optional<std::uint32_
   }
 }
 
-// --- Undamaged -------------------------------------------------------------------------------------
+// --- Undamaged
+// -------------------------------------------------------------------------------------
 
 TEST(EngineErrors, UndamagedProgramsEndWithoutError) {
   Engine engine(1);
@@ -323,7 +325,8 @@ TEST(EngineErrors, UndamagedProgramsEndWithoutError) {
   EXPECT_GE(mapper().out.size(), 4 * kBlock);
 }
 
-// --- Bus errors ------------------------------------------------------------------------------------
+// --- Bus errors
+// ------------------------------------------------------------------------------------
 
 // 128-byte blocks that a program reads, each once: descriptors, input, weights.
 void read_errors(const Program &p, double stall) {
@@ -332,10 +335,10 @@ void read_errors(const Program &p, double stall) {
   std::vector<std::uint32_t> blocks;
   // Of the weights every third block; descriptors and input whole.
   for (std::uint32_t offset = 0; offset < p.package.image.size();
-       offset += offset < p.package.descriptor_offset &&
-                         offset + 3 * kBlock < p.package.descriptor_offset
-                     ? 3 * kBlock
-                     : kBlock)
+       offset +=
+       offset < p.package.descriptor_offset && offset + 3 * kBlock < p.package.descriptor_offset
+           ? 3 * kBlock
+           : kBlock)
     blocks.push_back(kPkgBase + offset);
   for (std::uint32_t offset = 0; offset < p.in.size(); offset += kBlock)
     blocks.push_back(kInBase + offset);
@@ -346,8 +349,7 @@ void read_errors(const Program &p, double stall) {
     // Some fail in every beat; descriptors are read whole, so any beat of them will do.
     const bool descriptor = block >= kPkgBase + p.package.descriptor_offset && block < kInBase;
     const std::uint32_t offset = descriptor ? 8 * static_cast<std::uint32_t>(random.in(0, 15)) : 0;
-    engine.bench.memory.inject_range(AxiDirection::read, block + offset,
-                                     descriptor ? 8 : kBlock,
+    engine.bench.memory.inject_range(AxiDirection::read, block + offset, descriptor ? 8 : kBlock,
                                      random.chance(0.5) ? AxiResp::slverr : AxiResp::decerr);
     engine.start();
     expect_error(engine.finish(kGoodBound), ErrorCause::kReadResp, block >> 8U);
@@ -397,10 +399,9 @@ TEST(EngineErrors, BasesOutsideTheMemoryAnswerDecerr) {
     ErrorCause cause;
   };
   for (const Program *p : {&mapper(), &classifier()}) {
-    for (const Case c : {Case{reg::kDescBase, ErrorCause::kReadResp},
-                         Case{reg::kPkgBase, ErrorCause::kReadResp},
-                         Case{reg::kInBase, ErrorCause::kReadResp},
-                         Case{reg::kOutBase, ErrorCause::kWriteResp}}) {
+    for (const Case c :
+         {Case{reg::kDescBase, ErrorCause::kReadResp}, Case{reg::kPkgBase, ErrorCause::kReadResp},
+          Case{reg::kInBase, ErrorCause::kReadResp}, Case{reg::kOutBase, ErrorCause::kWriteResp}}) {
       SCOPED_TRACE(fmt::format("{}: register {:#x}", p->name, c.offset));
       engine.load(*p);
       engine.write(c.offset, kOutside);
@@ -420,11 +421,10 @@ TEST(EngineErrors, ProgramsThatCannotStart) {
   struct Case {
     std::uint32_t offset, value;
   };
-  for (const Case c :
-       {Case{reg::kDescCount, 0}, Case{reg::kDescCount, 65536}, Case{reg::kDescBase, kPkgBase + 64},
-        Case{reg::kPkgBase, kPkgBase + 8}, Case{reg::kInBase, kInBase + 1},
-        Case{reg::kOutBase, kOutBase + 127}, Case{reg::kScratchBase, kScratchBase + 2},
-        Case{reg::kSoftmaxShift, 1}}) {
+  for (const Case c : {Case{reg::kDescCount, 0}, Case{reg::kDescCount, 65536},
+                       Case{reg::kDescBase, kPkgBase + 64}, Case{reg::kPkgBase, kPkgBase + 8},
+                       Case{reg::kInBase, kInBase + 1}, Case{reg::kOutBase, kOutBase + 127},
+                       Case{reg::kScratchBase, kScratchBase + 2}, Case{reg::kSoftmaxShift, 1}}) {
     SCOPED_TRACE(fmt::format("register {:#x} = {:#x}", c.offset, c.value));
     engine.load(p);
     engine.write(c.offset, c.value);
@@ -434,7 +434,8 @@ TEST(EngineErrors, ProgramsThatCannotStart) {
   }
 }
 
-// --- Malformed descriptors -------------------------------------------------------------------------
+// --- Malformed descriptors
+// -------------------------------------------------------------------------
 
 struct Malformed {
   std::string name;
@@ -469,8 +470,7 @@ void run_malformed(const std::vector<Malformed> &cases, std::uint64_t seed, doub
     engine.load(m.program);
     engine.start();
     expect_error(engine.finish(kGoodBound + kWatchdog), m.cause, m.info);
-    ASSERT_NO_FATAL_FAILURE(
-        engine.run_good(m.program.name == "mapper" ? mapper() : classifier()));
+    ASSERT_NO_FATAL_FAILURE(engine.run_good(m.program.name == "mapper" ? mapper() : classifier()));
     if (testing::Test::HasFailure())
       return;
   }
@@ -481,7 +481,8 @@ TEST(EngineErrors, UnknownOpcodes) {
   std::vector<Malformed> cases;
   for (const Program *p : {&classifier(), &mapper()}) {
     for (std::uint32_t index = 0; index < p->count(); ++index) {
-      const auto op = static_cast<unsigned>(std::array{0, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}[index % 11]);
+      const auto op =
+          static_cast<unsigned>(std::array{0, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}[index % 11]);
       Malformed m{fmt::format("{}: descriptor {}: opcode {}", p->name, index, op), *p,
                   ErrorCause::kBadOpcode, index};
       auto words = p->words(index);
@@ -502,9 +503,9 @@ void reserved_bits(std::vector<Malformed> &cases, const Program &p, std::uint32_
     const unsigned low = static_cast<unsigned>(std::countr_zero(mask[word]));
     const unsigned high = 63U - static_cast<unsigned>(std::countl_zero(mask[word]));
     for (const unsigned bit : {low, high}) {
-      Malformed m{fmt::format("{}: descriptor {}: reserved bit {} of word {}", p.name, index, bit,
-                              word),
-                  p, ErrorCause::kBadField, index};
+      Malformed m{
+          fmt::format("{}: descriptor {}: reserved bit {} of word {}", p.name, index, bit, word), p,
+          ErrorCause::kBadField, index};
       auto words = p.words(index);
       words[word] |= std::uint64_t{1} << bit;
       m.program.put(index, words);
@@ -542,7 +543,8 @@ TEST(EngineErrors, BadFields) {
                          [](Compute &d) { d.wait_out = 65535; });
       if (p->get<Compute>(i).wnew != 0) {
         bad_field<Compute>(cases, *p, i, "no weights", [](Compute &d) { d.wwords = 0; });
-        bad_field<Compute>(cases, *p, i, "weights off alignment", [](Compute &d) { d.waddr += 64; });
+        bad_field<Compute>(cases, *p, i, "weights off alignment",
+                           [](Compute &d) { d.waddr += 64; });
       }
     }
     bad_field<Compute>(cases, *p, p->all(DescOp::kCompute).front(), "reuses weights of none",
@@ -703,7 +705,8 @@ TEST(EngineErrors, AnyExpTableEnds) {
   }
 }
 
-// --- Random damage ---------------------------------------------------------------------------------
+// --- Random damage
+// ---------------------------------------------------------------------------------
 
 struct Tally {
   std::map<std::string, int> outcomes;
@@ -809,9 +812,12 @@ void random_damage(std::uint64_t first, int count, double stall) {
 }
 
 TEST(EngineDamage, RandomDamageOnAQuietBus) { random_damage(test::seed_or(71'000), 250, 0.0); }
-TEST(EngineDamage, RandomDamageUnderBackPressure) { random_damage(test::seed_or(82'000), 200, 0.3); }
+TEST(EngineDamage, RandomDamageUnderBackPressure) {
+  random_damage(test::seed_or(82'000), 200, 0.3);
+}
 
-// --- Resets in mid-program -------------------------------------------------------------------------
+// --- Resets in mid-program
+// -------------------------------------------------------------------------
 
 TEST(EngineReset, SoftResetAtRandomCycles) {
   const std::uint64_t seed = test::seed_or(91);
@@ -826,8 +832,8 @@ TEST(EngineReset, SoftResetAtRandomCycles) {
         engine.load(*p);
         engine.start();
         const int at = random.in(0, cycles + 20);
-        SCOPED_TRACE(fmt::format("{}: soft reset {} cycles after the start, stall {}", p->name, at,
-                                 stall));
+        SCOPED_TRACE(
+            fmt::format("{}: soft reset {} cycles after the start, stall {}", p->name, at, stall));
         ASSERT_NO_FATAL_FAILURE(engine.steps(static_cast<std::uint64_t>(at)));
         if (random.chance(0.3)) // twice; the second is absorbed or done again
           engine.write(reg::kCtrl, reg::kCtrlSoftReset.put(1));
@@ -851,8 +857,8 @@ TEST(EngineReset, HardResetAtRandomCycles) {
         engine.load(*p);
         engine.start();
         const int at = random.in(0, cycles);
-        SCOPED_TRACE(fmt::format("{}: hard reset {} cycles after the start, stall {}", p->name, at,
-                                 stall));
+        SCOPED_TRACE(
+            fmt::format("{}: hard reset {} cycles after the start, stall {}", p->name, at, stall));
         ASSERT_NO_FATAL_FAILURE(engine.steps(static_cast<std::uint64_t>(at)));
         engine.bench.reset();
         engine.forget_exp_table();

@@ -175,6 +175,44 @@ void run_cases(std::uint64_t first, int count, bool networks) {
 TEST(CycleModel, RandomLayersEqualRtl) { run_cases(test::seed_or(74'000), 240, false); }
 TEST(CycleModel, RandomNetworksEqualRtl) { run_cases(test::seed_or(85'000), 60, true); }
 
+/// More write bursts under way than the engine keeps count of.
+TEST(CycleModel, ManyWritesUnderWayEqualRtl) {
+  test::RandomNetwork net(96'000, {}, 40, 40, 8);
+  net.relu();
+  const Graph graph = net.finish();
+  const auto package = compile(graph, edge(), {});
+  ASSERT_TRUE(package) << package.error().message;
+  Totals totals;
+  totals.packages = 1;
+  expect_equal(*package, graph, {30, 3000, 200}, 1, totals);
+  totals.print();
+  EXPECT_GT(totals.sum.wr_beats, 64U * 16U);
+}
+
+/// Weights of a large layer that fill the ring while the layer before computes.
+TEST(CycleModel, FullWeightRingEqualsRtl) {
+  contract::Config smaller = edge();
+  smaller.ring_words -= 4;
+  const test::RandomLimits limits{32, 32, 3, 8'000'000};
+  Totals totals;
+  for (const std::uint64_t seed : {97'073U, 97'141U, 97'347U}) {
+    test::RandomNetwork net(seed, limits, 24, 24, 16);
+    net.conv();
+    net.fully_connected(64);
+    SCOPED_TRACE(net.description());
+    const Graph graph = net.finish();
+    const auto package = compile(graph, edge(), {});
+    ASSERT_TRUE(package) << package.error().message;
+    const auto full = simulate_cycles(*package, edge());
+    const auto less = simulate_cycles(*package, smaller);
+    ASSERT_TRUE(full && less);
+    EXPECT_LT(full->cycles, less->cycles) << "the ring is never full";
+    ++totals.packages;
+    expect_equal(*package, graph, {}, seed, totals);
+  }
+  totals.print();
+}
+
 class CycleModelNetworks : public testing::TestWithParam<const char *> {};
 
 TEST_P(CycleModelNetworks, EqualsRtl) {

@@ -37,6 +37,7 @@ constexpr u32 kBeatsPerRingWord = 4;
 constexpr u32 kComputeQueue = 8, kLoadQueue = 4, kOutQueue = 4, kSegmentQueue = 16;
 constexpr u32 kBeatFifo = 64, kWeightFifo = 16, kWriteFifo = 32;
 constexpr u32 kOutstanding = 16;
+constexpr u32 kResponses = 63;      // write bursts without response
 constexpr u32 kWatchdog = 0x100000; // reset value of register WATCHDOG
 // Operations of a layer whose conflicts are remembered from one output-channel tile to the next.
 constexpr u64 kRememberedOperations = u64{1} << 22;
@@ -51,7 +52,6 @@ std::int32_t coord(std::int64_t v) {
 // --- The program, reduced to what timing depends on ----------------------------------------------
 
 struct ComputeLayer {
-  u32 descriptor = 0;
   bool depthwise = false, add = false, dep = false, wnew = false, wrel = false;
   u32 glog = 0, wait_load = 0, wait_out = 0;
   u32 wwords = 0, kwords = 0;
@@ -64,14 +64,12 @@ struct ComputeLayer {
 };
 
 struct LoadBlock {
-  u32 descriptor = 0;
   LoadMode mode = LoadMode::kRaw;
   u32 wait_compute = 0, wait_out = 0, first_beat = 0, beats = 0, p0 = 0, chans = 0, count = 0,
       n = 0;
 };
 
 struct OutBlock {
-  u32 descriptor = 0;
   bool conf = false, softmax = false;
   u32 wait_compute = 0, wait_load = 0, first_beat = 0, p0 = 0;
   u32 groups = 0, n = 0; // STORE
@@ -94,9 +92,8 @@ u32 beat_in_burst(std::int64_t address) {
   return static_cast<u32>(address / kWordBytes) % kBurstBeats;
 }
 
-ComputeLayer reduce(const ComputeDesc &d, u32 descriptor) {
+ComputeLayer reduce(const ComputeDesc &d) {
   ComputeLayer l;
-  l.descriptor = descriptor;
   l.depthwise = d.depthwise != 0;
   l.add = d.add != 0;
   l.dep = d.dep != 0;
@@ -151,25 +148,25 @@ Result<Program> reduce(const Package &package) {
       const auto d = contract::decode<ComputeDesc>(words);
       if (d.wnew != 0)
         head.segment = u(d.wwords);
-      program.compute.push_back(reduce(d, i));
+      program.compute.push_back(reduce(d));
       break;
     }
     case DescOp::kLoad: {
       const auto d = contract::decode<LoadDesc>(words);
-      program.load.push_back({i, static_cast<LoadMode>(d.mode), u(d.wait_compute), u(d.wait_out),
+      program.load.push_back({static_cast<LoadMode>(d.mode), u(d.wait_compute), u(d.wait_out),
                               beat_in_burst(d.addr), u(d.beats), u(d.p0), u(d.chans), u(d.count),
                               u(d.n)});
       break;
     }
     case DescOp::kStore: {
       const auto d = contract::decode<StoreDesc>(words);
-      program.out.push_back({i, false, false, u(d.wait_compute), u(d.wait_load),
-                             beat_in_burst(d.addr), u(d.p0), u(d.groups), u(d.n), 0});
+      program.out.push_back({false, false, u(d.wait_compute), u(d.wait_load), beat_in_burst(d.addr),
+                             u(d.p0), u(d.groups), u(d.n), 0});
       break;
     }
     case DescOp::kConf: {
       const auto d = contract::decode<ConfDesc>(words);
-      program.out.push_back({i, true, d.softmax != 0, u(d.wait_compute), u(d.wait_load),
+      program.out.push_back({true, d.softmax != 0, u(d.wait_compute), u(d.wait_load),
                              beat_in_burst(d.addr), u(d.p0), 0, 0, u(d.classes)});
       break;
     }
@@ -1003,7 +1000,7 @@ struct Out {
     bvalid = complete != 0 && due[due_head] <= cycle;
     w_fire = w_beats != 0 && !aw;
     burst = std::min(w_left, kBurstBeats - w_addr);
-    aw_start = !aw && w_beats == 0 && w_left != 0 && fifo >= burst;
+    aw_start = !aw && w_beats == 0 && w_left != 0 && fifo >= burst && b_pend != kResponses;
     const bool full = fifo == kWriteFifo;
     emit = false;
     push_word = state == State::kStEmit && !full;

@@ -2,7 +2,8 @@
 // Copyright The Kestrel Authors
 //
 // The bit-exact functional device: interprets a package descriptor by descriptor on a model of the
-// activation memory, exactly as docs/vision_engine.md defines, without modelling time.
+// activation memory, exactly as docs/vision_engine.md defines. Time is not modelled here: the
+// counters come from the cycle model (cycle_model.hpp), once for each package.
 #pragma once
 
 #include <memory>

@@ -110,7 +110,7 @@ private:
   }
 
   template <typename Payload>
-  void mac(Payload &p, const char *type, std::vector<std::int32_t> out_shape,
+  void mac(Payload &p, const char *type, const std::vector<std::int32_t> &out_shape,
            std::vector<std::int32_t> weight_shape, int oc, int products, bool relu,
            std::int64_t macs) {
     p.input = now_;
@@ -132,7 +132,7 @@ private:
       const auto m = hv::ref::quantize_multiplier(60.0 / spread * (0.8 + 0.1 * random_.in(0, 4)));
       p.requant.push_back({m.multiplier, m.shift});
     }
-    p.output = builder_.activation(std::move(out_shape), p.output_zero_point);
+    p.output = builder_.activation(out_shape, p.output_zero_point);
     now_ = builder_.op(type, p, macs);
   }
 

@@ -406,7 +406,7 @@ private:
 
   // Weights, bias and requantisation, then the operator.
   template <typename Payload>
-  void finish_mac(Payload &p, const char *type, std::vector<std::int32_t> out_shape,
+  void finish_mac(Payload &p, const char *type, const std::vector<std::int32_t> &out_shape,
                   std::vector<std::int32_t> weight_shape, int oc, int products, std::int64_t macs) {
     p.input_zero_point = zp(now_);
     p.output_zero_point = zero_point();
@@ -439,7 +439,7 @@ private:
         m = {0, 0};
       p.requant.push_back(m);
     }
-    p.output = builder_.activation(std::move(out_shape), p.output_zero_point);
+    p.output = builder_.activation(out_shape, p.output_zero_point);
     now_ = builder_.op(type, p, macs);
   }
 

@@ -30,13 +30,13 @@ using contract::DescWords;
 using contract::LoadDesc;
 using contract::LoadMode;
 using contract::StoreDesc;
-using functional::kChannelBlock;
 using functional::kPixelBlock;
 using functional::kStepBlock;
 
 constexpr std::uint32_t kThresholdNever = 65536;
 
 std::size_t u(std::int64_t v) { return static_cast<std::size_t>(v); }
+constexpr std::int16_t widen(std::int8_t v) { return static_cast<std::int16_t>(v); }
 
 // A weight segment, decoded.
 struct Weights {
@@ -176,7 +176,8 @@ const Weights *FunctionalDevice::Impl::decode_weights(const ComputeDesc &d, std:
       w.multiplier[c] =
           load_le<std::int32_t>(image, at + (1 + groups + j) * rw + 4 * b) & 0x7FFFFFFF;
       for (std::size_t k = 0; k < count; ++k) {
-        const auto value = static_cast<std::int8_t>(image[stream + k * channels + i]);
+        const std::int16_t value =
+            widen(static_cast<std::int8_t>(image[stream + k * channels + i]));
         const std::size_t to = d.depthwise != 0 ? ((c / wb) * count + k) * wb + b : c * stored + k;
         w.values[to] = value;
       }
@@ -330,7 +331,7 @@ void FunctionalDevice::Impl::run_dense(const ComputeStep &step) {
           // Whole words: what is too much is overwritten by the next tap or cleared below.
           for (std::size_t b = 0; b < wb; b += 8) {
             for (std::size_t i = 0; i < 8; ++i)
-              to[b + i] = from[b + i];
+              to[b + i] = widen(from[b + i]);
           }
           to += g + 1 == groups ? last : wb;
         }

@@ -25,7 +25,7 @@ list(
 set_source_files_properties("${CMAKE_CURRENT_LIST_DIR}/dc_server.cpp"
                             PROPERTIES COMPILE_DEFINITIONS KESTREL_VERSION="${PROJECT_VERSION}")
 if(KESTREL_SANITIZE MATCHES "thread" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-  # Asio's fences are not seen by ThreadSanitizer, g++ says; it guards nothing here with them alone.
+  # g++ warns that ThreadSanitizer does not see fences. Asio has some; no data here rely on them.
   set_source_files_properties(
     "${CMAKE_CURRENT_LIST_DIR}/dc_client.cpp" "${CMAKE_CURRENT_LIST_DIR}/dc_server.cpp"
     PROPERTIES COMPILE_OPTIONS "-Wno-tsan")

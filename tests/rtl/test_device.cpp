@@ -154,7 +154,7 @@ INSTANTIATE_TEST_SUITE_P(Goldens, RtlNetworks,
                          testing::Values("dscnn_kws_int8", "mnist_arduino_q", "mnist_dw_q",
                                          "mnist_valid_q", "mobilenetv1_025_vww96_int8",
                                          "person_detect", "resnet8_cifar10_int8"),
-                         [](const auto &info) { return std::string(info.param); });
+                         [](const auto &test) { return std::string(test.param); });
 
 } // namespace
 } // namespace kestrel::hv

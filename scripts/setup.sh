@@ -36,8 +36,8 @@ packages=(
   libopencv-core-dev libopencv-dnn-dev libspdlog-dev nlohmann-json3-dev
   # the embedded data set
   dataset-fashion-mnist
-  # tests
-  libgmock-dev libgtest-dev
+  # tests and benchmarks
+  libbenchmark-dev libgmock-dev libgtest-dev
 )
 if [[ $with_venv == yes ]]; then packages+=(python3-numpy python3-venv); fi
 if [[ $with_lint == yes ]]; then

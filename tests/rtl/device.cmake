@@ -16,3 +16,15 @@ kestrel_add_test(
 target_compile_definitions(
   test_rtl_device PRIVATE "KESTREL_DEFAULT_DATA_DIR=\"${KESTREL_DATA_DIR}\""
                           "KESTREL_SOURCE_DIR=\"${kestrel_SOURCE_DIR}\"")
+
+kestrel_add_test(
+  NAME
+  rtl.device_large
+  SOURCES
+  test_device_large.cpp
+  LIBS
+  kestrel::host
+  LABELS
+  slow
+  TIMEOUT
+  1800)

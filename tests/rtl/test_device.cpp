@@ -138,15 +138,16 @@ TEST_P(RtlNetworks, EqualsReferenceKernels) {
     const auto functional = (*fast)->run(input);
     ASSERT_TRUE(functional) << functional.error().message;
     EXPECT_EQ(got->confidence.has_value(), functional->confidence.has_value());
-    if (got->confidence && functional->confidence)
+    if (got->confidence && functional->confidence) {
       EXPECT_TRUE(*got->confidence == *functional->confidence);
+    }
     expect_complete(got->counters);
     const Counters &n = got->counters;
     std::printf("%s: utilisation %.3f, %s\n", GetParam(),
                 static_cast<double>(n.macs) / static_cast<double>(n.mac_lanes * n.cycles),
                 describe(n).c_str());
-    if (functional->counters.cycles_known)
-      EXPECT_EQ(describe(functional->counters), describe(n));
+    ASSERT_TRUE(functional->counters.cycles_known);
+    EXPECT_EQ(describe(functional->counters), describe(n));
   }
 }
 

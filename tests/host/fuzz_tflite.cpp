@@ -38,6 +38,8 @@
 #include "tests/host/tflite_builder.hpp"
 
 extern "C" void __sanitizer_set_death_callback(void (*callback)()) __attribute__((weak));
+// UndefinedBehaviorSanitizer does not run that callback: let it abort instead.
+extern "C" const char *__ubsan_default_options() { return "abort_on_error=1:print_stacktrace=1"; }
 
 namespace kestrel::hv {
 namespace {
@@ -351,7 +353,8 @@ struct Tally {
 TEST(FuzzTflite, MutatedFiles) {
   std::setvbuf(stdout, nullptr, _IOLBF, 0);
   if (__sanitizer_set_death_callback != nullptr) {
-    __sanitizer_set_death_callback(say_where);
+    __sanitizer_set_death_callback(say_where); // it handles the other signals itself
+    std::signal(SIGABRT, on_signal);
   } else {
     for (const int number : {SIGSEGV, SIGABRT, SIGFPE, SIGBUS, SIGILL}) {
       std::signal(number, on_signal);

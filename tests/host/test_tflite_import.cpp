@@ -246,6 +246,26 @@ TEST(TfliteImport, UnalignedBytes) {
   EXPECT_TRUE(import_tflite(std::span(shifted).subspan(1), "m.tflite"));
 }
 
+// A damaged file may have the 8-byte zero points at an address that is only a multiple of 4, which
+// the FlatBuffers verifier lets pass. Reading them must not rely on alignment (seen by UBSan).
+TEST(TfliteImport, MisalignedZeroPoints) {
+  auto bytes = test::write_model(test::small_model());
+  bytes.resize((bytes.size() + 7) / 8 * 8);
+  const auto *quant =
+      test::tfl::GetModel(bytes.data())->subgraphs()->Get(0)->tensors()->Get(0)->quantization();
+  const std::uint8_t *field = reinterpret_cast<const flatbuffers::Table *>(quant)->GetAddressOf(
+      test::tfl::QuantizationParameters::VT_ZERO_POINT);
+  ASSERT_NE(field, nullptr);
+  const auto at = static_cast<std::size_t>(field - bytes.data());
+  store_le<std::uint32_t>(bytes, at, static_cast<std::uint32_t>(bytes.size() - at));
+  append_le<std::uint32_t>(bytes, 1U);
+  ASSERT_EQ(bytes.size() % 8, 4U); // where the element comes to lie
+  append_le<std::int64_t>(bytes, std::int64_t{-77});
+  const auto graph = import_tflite(bytes, "m.tflite");
+  ASSERT_TRUE(graph) << graph.error().message;
+  EXPECT_EQ(graph->input().quant.zero_point(), -77);
+}
+
 TEST(TfliteImport, OtherSchemaVersion) {
   ModelSpec m = test::small_model();
   m.version = 2;

@@ -246,6 +246,12 @@ template <typename T> std::size_t size_of(const flatbuffers::Vector<T> *v) {
   return v == nullptr ? 0 : v->size();
 }
 
+/// Element of a vector of 8-byte integers. The verifier of FlatBuffers 2 checks the alignment of a
+/// vector's length but not of its elements, so a damaged file may have them at odd addresses.
+std::int64_t element(const flatbuffers::Vector<std::int64_t> &v, flatbuffers::uoffset_t i) {
+  return load_le<std::int64_t>({v.Data(), std::size_t{v.size()} * 8}, std::size_t{i} * 8);
+}
+
 class Importer {
 public:
   Importer(const tfl::Model &model, std::string name, const ImportLimits &limits)
@@ -477,7 +483,7 @@ private:
     out.axis = axis;
     for (flatbuffers::uoffset_t i = 0; i < count; ++i) {
       const float scale = q->scale()->Get(i);
-      const std::int64_t zero = q->zero_point()->Get(i);
+      const std::int64_t zero = element(*q->zero_point(), i);
       // A weight scale may be 0 or denormal (dead channels); an activation scale may not.
       const bool good = channels == 0 ? scale >= kMinScale && scale <= kMaxScale
                                       : scale >= 0.0F && scale <= kMaxScale;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <fstream>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,9 @@ struct Case {
   const char *config;
   CompileOptions options;
   const char *variant;
+
+  // The name of the case in the list of tests; by default its bytes, pointers included, are printed.
+  friend void PrintTo(const Case &c, std::ostream *out) { *out << c.model << ' ' << c.variant; }
 };
 
 std::vector<Case> cases() {

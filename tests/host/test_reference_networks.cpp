@@ -6,6 +6,7 @@
 // first one.
 #include <algorithm>
 #include <fstream>
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,9 @@ namespace {
 struct Golden {
   const char *name;
   std::int64_t macs;
+
+  // The name of the case in the list of tests; by default its bytes, pointers included, are printed.
+  friend void PrintTo(const Golden &golden, std::ostream *out) { *out << golden.name; }
 };
 
 // Multiply-accumulates as the publishers of the networks count them.

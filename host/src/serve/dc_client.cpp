@@ -186,7 +186,7 @@ private:
   void broken(Connection &c, beast::error_code error, const char *doing);
   void finish(Connection &c, Result<Response> result);
   void next(Connection &c);
-  void take_up(Connection &c, std::size_t index, Result<Response> result);
+  void take_up(Connection &c, std::size_t index, const Result<Response> &result);
   Connection &connection(std::size_t index);
   Error error_of_status(const Response &response) const;
   Result<InferResponse> read(const Result<Response> &result,
@@ -440,10 +440,10 @@ void DcClient::Impl::next(Connection &c) {
   InferRequest request = (*job_.make)(index);
   job_.ids[index] = request.id;
   begin(c, http::verb::post, fmt::format("/v2/models/{}/infer", options_.model), to_json(request),
-        [this, &c, index](Result<Response> result) { take_up(c, index, std::move(result)); });
+        [this, &c, index](const Result<Response> &result) { take_up(c, index, result); });
 }
 
-void DcClient::Impl::take_up(Connection &c, std::size_t index, Result<Response> result) {
+void DcClient::Impl::take_up(Connection &c, std::size_t index, const Result<Response> &result) {
   auto answer = read(result, job_.ids[index]);
   if (answer) {
     job_.failures = 0;

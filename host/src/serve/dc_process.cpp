@@ -141,6 +141,7 @@ Result<DcProcess> DcProcess::start(const DcProcessOptions &options) {
     arguments.emplace_back(argument);
   }
   std::vector<char *> argv;
+  argv.reserve(arguments.size() + 1);
   for (std::string &argument : arguments) {
     argv.push_back(argument.data());
   }

@@ -46,7 +46,7 @@ Result<std::vector<std::uint8_t>> read_gz(const std::string &path) {
 
 Result<IdxArray> load_idx(const std::string &directory, const std::string &stem) {
   for (const char *suffix : {".gz", ""}) {
-    const std::string path = directory + "/" + stem + suffix;
+    const std::string path = fmt::format("{}/{}{}", directory, stem, suffix);
     std::error_code error;
     if (std::filesystem::is_regular_file(path, error)) {
       KESTREL_ASSIGN(const auto bytes, read_gz(path));

@@ -22,8 +22,8 @@ std::string brief(const cv::Exception &e) {
 
 class OnnxBackend final : public Backend {
 public:
-  OnnxBackend(cv::dnn::Net net, ModelInfo info, bool softmax)
-      : net_(std::move(net)), info_(std::move(info)), softmax_(softmax) {}
+  OnnxBackend(const cv::dnn::Net &net, ModelInfo info, bool softmax)
+      : net_(net), info_(std::move(info)), softmax_(softmax) {}
 
   [[nodiscard]] const ModelInfo &info() const noexcept override { return info_; }
 
@@ -145,7 +145,7 @@ Result<std::unique_ptr<Backend>> make_onnx_backend(const OnnxBackendOptions &opt
                   options.path, outputs.size());
     }
     const bool softmax = net.getLayer(outputs.front())->type != "Softmax";
-    auto backend = std::make_unique<OnnxBackend>(std::move(net), info, softmax);
+    auto backend = std::make_unique<OnnxBackend>(net, info, softmax);
     if (auto tried = backend->try_out(); !tried) {
       return fail(ErrorCode::kShapeMismatch, "{}: does not work on [N, {}, {}, {}] images ({})",
                   options.path, info.image_shape[0], info.image_shape[1], info.image_shape[2],

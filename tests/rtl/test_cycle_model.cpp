@@ -22,19 +22,12 @@
 #include "kestrel/vision/tflite.hpp"
 #include "tests/host/random_layers.hpp"
 #include "tests/host/test_data.hpp"
+#include "tests/rtl/counters_text.hpp"
 
 namespace kestrel::hv {
 namespace {
 
 const contract::Config &edge() { return *contract::find_config("edge"); }
-
-std::string describe(const Counters &n) {
-  return fmt::format("cycles {} mac {} res {} weight {} drain {} fetch {} load {} dep {} desc {} "
-                     "out {} rd_beats {} rd_w_beats {} wr_beats {} descriptors {} macs {} lanes {}",
-                     n.cycles, n.mac, n.res, n.stall_weight, n.stall_drain, n.stall_fetch,
-                     n.stall_load, n.stall_dep, n.stall_desc, n.stall_out, n.rd_beats, n.rd_w_beats,
-                     n.wr_beats, n.descriptors, n.macs, n.mac_lanes);
-}
 
 constexpr std::array<std::uint32_t, 4> kReadLatencies{1, 7, 30, 100};
 constexpr std::array<std::uint32_t, 3> kWriteLatencies{1, 8, 40};

@@ -21,19 +21,12 @@
 #include "kestrel/vision/tflite.hpp"
 #include "tests/host/random_layers.hpp"
 #include "tests/host/test_data.hpp"
+#include "tests/rtl/counters_text.hpp"
 
 namespace kestrel::hv {
 namespace {
 
 const contract::Config &edge() { return *contract::find_config("edge"); }
-
-std::string describe(const Counters &n) {
-  return fmt::format("cycles {} mac {} res {} weight {} drain {} fetch {} load {} dep {} desc {} out {} "
-                     "beats {} (weights {}) written {}",
-                     n.cycles, n.mac, n.res, n.stall_weight, n.stall_drain, n.stall_fetch,
-                     n.stall_load, n.stall_dep, n.stall_desc, n.stall_out, n.rd_beats, n.rd_w_beats,
-                     n.wr_beats);
-}
 
 /// Every cycle is in exactly one class.
 void expect_complete(const Counters &n) {

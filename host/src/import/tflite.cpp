@@ -1018,6 +1018,31 @@ private:
                    kSupportedOps);
   }
 
+  // What CONV_2D and DEPTHWISE_CONV_2D share once their tensors are known: window, padding, output
+  // shape, zero points, activation and requantisation of `c`, from the operator's options `o`.
+  template <class Payload, class Options>
+  Result<void> import_filter(Payload &c, const Options &o, std::int32_t channels) {
+    const Tensor &in = graph_.tensor(c.input);
+    const Tensor &w = graph_.tensor(c.weights);
+    const Tensor &out = graph_.tensor(c.output);
+    const Window window{w.shape[1],
+                        w.shape[2],
+                        o.stride_h(),
+                        o.stride_w(),
+                        o.dilation_h_factor(),
+                        o.dilation_w_factor()};
+    KESTREL_ASSIGN(const Sliding s, sliding(in, o.padding(), window));
+    c.window = s.window;
+    c.padding = s.padding;
+    KESTREL_TRY(need_shape(out, {1, s.out_h, s.out_w, channels}));
+    c.input_zero_point = in.quant.zero_point();
+    c.output_zero_point = out.quant.zero_point();
+    KESTREL_ASSIGN(c.activation, activation(o.fused_activation_function()));
+    KESTREL_ASSIGN(c.clamp, clamp_of(c.activation, out));
+    KESTREL_ASSIGN(c.requant, requant_of(in, w, out, channels, false));
+    return {};
+  }
+
   Result<OpPayload> import_conv() {
     KESTREL_TRY(input_count(2, 3));
     KESTREL_ASSIGN(const auto *o, options(op_->builtin_options_as_Conv2DOptions()));
@@ -1036,21 +1061,7 @@ private:
                      w.name, shape_text(w.shape), in.channels());
     }
     c.groups = in.channels() / w.shape[3];
-    const Window window{w.shape[1],
-                        w.shape[2],
-                        o->stride_h(),
-                        o->stride_w(),
-                        o->dilation_h_factor(),
-                        o->dilation_w_factor()};
-    KESTREL_ASSIGN(const Sliding s, sliding(in, o->padding(), window));
-    c.window = s.window;
-    c.padding = s.padding;
-    KESTREL_TRY(need_shape(out, {1, s.out_h, s.out_w, channels}));
-    c.input_zero_point = in.quant.zero_point();
-    c.output_zero_point = out.quant.zero_point();
-    KESTREL_ASSIGN(c.activation, activation(o->fused_activation_function()));
-    KESTREL_ASSIGN(c.clamp, clamp_of(c.activation, out));
-    KESTREL_ASSIGN(c.requant, requant_of(in, w, out, channels, false));
+    KESTREL_TRY(import_filter(c, *o, channels));
     macs_ = out.elements() * (w.elements() / channels);
     return OpPayload{std::move(c)};
   }
@@ -1077,21 +1088,7 @@ private:
       return op_fail(ErrorCode::kParse, "depth multiplier {}; {} follows from the weights",
                      o->depth_multiplier(), c.depth_multiplier);
     }
-    const Window window{w.shape[1],
-                        w.shape[2],
-                        o->stride_h(),
-                        o->stride_w(),
-                        o->dilation_h_factor(),
-                        o->dilation_w_factor()};
-    KESTREL_ASSIGN(const Sliding s, sliding(in, o->padding(), window));
-    c.window = s.window;
-    c.padding = s.padding;
-    KESTREL_TRY(need_shape(out, {1, s.out_h, s.out_w, channels}));
-    c.input_zero_point = in.quant.zero_point();
-    c.output_zero_point = out.quant.zero_point();
-    KESTREL_ASSIGN(c.activation, activation(o->fused_activation_function()));
-    KESTREL_ASSIGN(c.clamp, clamp_of(c.activation, out));
-    KESTREL_ASSIGN(c.requant, requant_of(in, w, out, channels, false));
+    KESTREL_TRY(import_filter(c, *o, channels));
     macs_ = out.elements() * w.shape[1] * w.shape[2];
     return OpPayload{std::move(c)};
   }

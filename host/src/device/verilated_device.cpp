@@ -73,8 +73,7 @@ public:
       return fail(ErrorCode::kVersionMismatch,
                   "package '{}' is compiled for configuration '{}', the device is '{}'",
                   package.model_name, package.config_name, config_.name);
-    if (auto ok = verify_package(package); !ok)
-      return ok.error();
+    KESTREL_TRY(verify_package(package));
     loaded_ = false;
     const auto version = bench_.registers.read32(c::reg::kVersion);
     if (!version.ok() || version.value != package.contract_version)
@@ -94,14 +93,11 @@ public:
         {c::reg::kIrqEnable, 3},
     }};
     for (const auto &[offset, value] : registers)
-      if (auto ok = write(offset, value); !ok)
-        return ok;
+      KESTREL_TRY(write(offset, value));
     if (package.has_confidence)
       for (std::size_t i = 0; i < package.exp_table.size(); ++i)
-        if (auto ok = write(static_cast<std::uint32_t>(c::kExpTableOffset + 4 * i),
-                            static_cast<std::uint32_t>(package.exp_table[i]));
-            !ok)
-          return ok;
+        KESTREL_TRY(write(static_cast<std::uint32_t>(c::kExpTableOffset + 4 * i),
+                          static_cast<std::uint32_t>(package.exp_table[i])));
     package_ = package;
     loaded_ = true;
     return {};
@@ -110,15 +106,11 @@ public:
   Result<Inference> run(std::span<const std::int8_t> input) override {
     if (!loaded_)
       return fail(ErrorCode::kInvalidArgument, "no package is loaded");
-    auto in = pack_input(package_, input);
-    if (!in)
-      return in.error();
-    if (!bench_.memory.store(kInBase, *in))
+    KESTREL_ASSIGN(const auto in, pack_input(package_, input));
+    if (!bench_.memory.store(kInBase, in))
       return fail(ErrorCode::kResourceLimit, "the input does not fit the device's memory");
-    if (auto ok = write(c::reg::kIrqStatus, 3); !ok)
-      return ok.error();
-    if (auto ok = write(c::reg::kCtrl, 1); !ok)
-      return ok.error();
+    KESTREL_TRY(write(c::reg::kIrqStatus, 3));
+    KESTREL_TRY(write(c::reg::kCtrl, 1));
     using Status = decltype(bench_.simulation)::Status;
     const Status status = bench_.run_to_irq(kMaxCycles);
     if (status == Status::assertion)
@@ -159,10 +151,7 @@ public:
     std::vector<std::uint8_t> out(package_.out_bytes);
     if (!bench_.memory.load(kOutBase, out))
       return fail(ErrorCode::kInternal, "the output lies outside the device's memory");
-    auto output = unpack_output(package_, out);
-    if (!output)
-      return output.error();
-    result.output = std::move(*output);
+    KESTREL_ASSIGN(result.output, unpack_output(package_, out));
 
     if (package_.has_confidence) {
       const std::uint32_t cls = read(c::reg::kConfClass);
@@ -232,8 +221,7 @@ Result<std::unique_ptr<Device>> make_verilated_device(const contract::Config &co
     return fail(ErrorCode::kUnsupported,
                 "device 'rtl' is built for configuration 'edge', not for '{}'", config.name);
   auto device = std::make_unique<VerilatedDevice>(config, options);
-  if (auto ok = device->start_trace(); !ok)
-    return ok.error();
+  KESTREL_TRY(device->start_trace());
   return std::unique_ptr<Device>(std::move(device));
 }
 

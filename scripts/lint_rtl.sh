@@ -22,14 +22,15 @@ if ((${#modules[@]} == 0)); then
 fi
 ((${#modules[@]})) || die "no module in $root/rtl"
 
-packages=("$generated/hv_pkg.sv")
-mapfile -t -O 1 packages < <(find "$root/rtl" -name '*_pkg.sv' | sort)
+# Generated packages first, then those that use them.
+mapfile -t packages < <(find "$generated" -name '*_pkg.sv' | sort)
+mapfile -t -O "${#packages[@]}" packages < <(find "$root/rtl" -name '*_pkg.sv' | sort)
 failed=()
 for module in "${modules[@]}"; do
   file="$(find "$root/rtl" -name "$module.sv")"
   [[ -n $file ]] || die "no module $module in $root/rtl"
   if ! verilator --lint-only -Wall -Wpedantic --assert --top-module "$module" \
-    "$root/cmake/verilator.vlt" "+incdir+$root/rtl/common" -y "$root/rtl/common" -y "$root/rtl/vision" \
+    "$root/cmake/verilator.vlt" "+incdir+$root/rtl/common" -y "$root/rtl/common" -y "$root/rtl/vision" -y "$root/rtl/thc" -y "$root/rtl/esa" \
     "${packages[@]}" "$file"; then
     failed+=("$module")
   fi

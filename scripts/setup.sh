@@ -33,13 +33,21 @@ packages=(
   verilator zlib1g-dev
   # libraries of the host
   flatbuffers-compiler libboost-dev libcli11-dev libflatbuffers-dev libfmt-dev
-  libopencv-core-dev libopencv-dnn-dev libspdlog-dev nlohmann-json3-dev
+  libeigen3-dev libopencv-core-dev libopencv-dnn-dev libspdlog-dev nlohmann-json3-dev
   # the embedded data set
   dataset-fashion-mnist
   # tests and benchmarks
   libbenchmark-dev libgmock-dev libgtest-dev
 )
-if [[ $with_venv == yes ]]; then packages+=(python3-numpy python3-venv); fi
+if [[ $with_venv == yes ]]; then
+  packages+=(
+    python3-numpy python3-venv
+    # formal proofs
+    yosys z3
+    # worker library: MPI transport, binding and hook for PyTorch, training experiment
+    gnuplot-nox libopenmpi-dev openmpi-bin pybind11-dev python3-dev python3-torch
+  )
+fi
 if [[ $with_lint == yes ]]; then
   packages+=(clang clang-format clang-tidy libclang-rt-14-dev)
 fi

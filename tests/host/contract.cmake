@@ -45,3 +45,28 @@ add_test(NAME host.contract.generator_refuses
          COMMAND Python3::Interpreter "${CMAKE_CURRENT_SOURCE_DIR}/test_gen_contract.py"
                  "${kestrel_SOURCE_DIR}")
 set_tests_properties(host.contract.generator_refuses PROPERTIES LABELS unit TIMEOUT 60)
+
+# Packets on the wire.
+get_target_property(wire_sv kestrel_contract KESTREL_WIRE_SV)
+kestrel_verilate(
+  TARGET
+  kestrel_wire_probe
+  TOP
+  wire_probe
+  SOURCES
+  "${wire_sv}"
+  wire_probe.sv
+  DEPENDS
+  kestrel_contract_files)
+kestrel_add_test(
+  NAME
+  host.contract_wire
+  SOURCES
+  test_contract_wire.cpp
+  LIBS
+  kestrel::contract
+  kestrel_wire_probe)
+target_compile_definitions(
+  test_host_contract_wire
+  PRIVATE "KESTREL_CONTRACT_TABLES=\"${kestrel_SOURCE_DIR}/docs/wire_format.md\""
+          "KESTREL_CONTRACT_GENERATED=\"${CMAKE_BINARY_DIR}/gen/wire_format.md\"")

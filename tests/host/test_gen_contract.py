@@ -12,23 +12,24 @@ import unittest
 
 ROOT = pathlib.Path(sys.argv.pop() if len(sys.argv) > 1 else ".").resolve()
 SPEC = json.loads((ROOT / "contract" / "vision.json").read_text(encoding="utf-8"))
+WIRE = json.loads((ROOT / "contract" / "wire.json").read_text(encoding="utf-8"))
 
 
-def generate(spec, *more):
+def generate(spec, *more, kind="vision"):
     with tempfile.TemporaryDirectory() as directory:
         source = pathlib.Path(directory) / "source.json"
         source.write_text(json.dumps(spec), encoding="utf-8")
         done = subprocess.run(
-            [sys.executable, str(ROOT / "scripts" / "gen_contract.py"), "--source", str(source),
-             "--out", directory, *more], capture_output=True, text=True, check=False)
+            [sys.executable, str(ROOT / "scripts" / "gen_contract.py"), "--kind", kind, "--source",
+             str(source), "--out", directory, *more], capture_output=True, text=True, check=False)
         return done.returncode, done.stderr
 
 
 class Generator(unittest.TestCase):
-    def refused(self, change, word):
-        spec = copy.deepcopy(SPEC)
+    def refused(self, change, word, source=SPEC, kind="vision"):
+        spec = copy.deepcopy(source)
         change(spec)
-        code, text = generate(spec)
+        code, text = generate(spec, kind=kind)
         self.assertEqual(code, 1, text)
         self.assertIn(word, text)
 
@@ -65,6 +66,21 @@ class Generator(unittest.TestCase):
         def change(spec):
             spec["configs"]["edge"]["lanes"] = 12
         self.refused(change, "lanes")
+
+    def test_wire_field_moved(self):
+        def change(spec):
+            spec["fields"][3]["offset"] += 1
+        self.refused(change, "field flags", WIRE, "wire")
+
+    def test_wire_head_is_one_beat(self):
+        def change(spec):
+            spec["frame"][0]["bits"] = 40
+        self.refused(change, "frame", WIRE, "wire")
+
+    def test_wire_format_without_lanes(self):
+        def change(spec):
+            del spec["lanes"]["THC_SUM8"]
+        self.refused(change, "lanes", WIRE, "wire")
 
 
 if __name__ == "__main__":

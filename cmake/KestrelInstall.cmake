@@ -23,6 +23,7 @@ install(
   FILES_MATCHING
   PATTERN "*.hpp")
 install(FILES "${CMAKE_BINARY_DIR}/gen/kestrel/contract/vision.hpp"
+              "${CMAKE_BINARY_DIR}/gen/kestrel/contract/thc.hpp"
               "${CMAKE_BINARY_DIR}/gen/kestrel/contract/wire.hpp"
         DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/kestrel/contract)
 

@@ -8,6 +8,7 @@
 writes below DIR, for each source, a SystemVerilog package, a C++ header and tables for docs/:
 
   vision.json   hv_pkg.sv (of one configuration), kestrel/contract/vision.hpp, vision_contract.md
+  thc.json      thc_pkg.sv, kestrel/contract/thc.hpp, thc_contract.md
   wire.json     ks_wire_pkg.sv, kestrel/contract/wire.hpp, wire_format.md
 
 A file whose text does not change is not rewritten. Only the standard library is used.
@@ -18,10 +19,10 @@ import json
 import pathlib
 import sys
 
-from contract import vision, wire
+from contract import thc, vision, wire
 from contract.common import ContractError
 
-GENERATORS = {"vision": vision, "wire": wire}
+GENERATORS = {"vision": vision, "thc": thc, "wire": wire}
 
 
 def write_if_changed(path, text):

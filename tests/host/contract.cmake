@@ -70,3 +70,10 @@ target_compile_definitions(
   test_host_contract_wire
   PRIVATE "KESTREL_CONTRACT_TABLES=\"${kestrel_SOURCE_DIR}/docs/wire_format.md\""
           "KESTREL_CONTRACT_GENERATED=\"${CMAKE_BINARY_DIR}/gen/wire_format.md\"")
+
+# The THC accelerator: the tables; that registers are where the header says is tested on the RTL.
+kestrel_add_test(NAME host.contract_thc SOURCES test_contract_thc.cpp LIBS kestrel::contract)
+target_compile_definitions(
+  test_host_contract_thc
+  PRIVATE "KESTREL_CONTRACT_TABLES=\"${kestrel_SOURCE_DIR}/docs/thc_contract.md\""
+          "KESTREL_CONTRACT_GENERATED=\"${CMAKE_BINARY_DIR}/gen/thc_contract.md\"")

@@ -12,6 +12,7 @@ import unittest
 
 ROOT = pathlib.Path(sys.argv.pop() if len(sys.argv) > 1 else ".").resolve()
 SPEC = json.loads((ROOT / "contract" / "vision.json").read_text(encoding="utf-8"))
+THC = json.loads((ROOT / "contract" / "thc.json").read_text(encoding="utf-8"))
 WIRE = json.loads((ROOT / "contract" / "wire.json").read_text(encoding="utf-8"))
 
 
@@ -81,6 +82,21 @@ class Generator(unittest.TestCase):
         def change(spec):
             del spec["lanes"]["THC_SUM8"]
         self.refused(change, "lanes", WIRE, "wire")
+
+    def test_thc_window_too_small(self):
+        def change(spec):
+            spec["windows"][2]["words"] = 512
+        self.refused(change, "NORM", THC, "thc")
+
+    def test_thc_windows_overlap(self):
+        def change(spec):
+            spec["windows"][1]["offset"] = 0x120
+        self.refused(change, "COUNT", THC, "thc")
+
+    def test_thc_size_does_not_fit_its_register(self):
+        def change(spec):
+            spec["config"]["lanes"]["value"] = 256
+        self.refused(change, "CONFIG.lanes", THC, "thc")
 
 
 if __name__ == "__main__":

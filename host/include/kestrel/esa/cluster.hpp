@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Kestrel Authors
+//
+// Event-driven simulation of a training cluster around one aggregation switch: what a policy for the
+// switch's slots does to job completion times (JCT).
+//
+// Every worker and every parameter server (PS) has a link of its own to the switch. The switch in the
+// loop is the one-packet-at-a-time model (sw_ref/esa/switch.hpp) without values, which decides exactly as
+// with them. A job is data-parallel training: forward layer by layer, backward in reverse, the gradient
+// of a layer is sent as soon as it is there, and the next forward of a layer waits for its sum.
+// Everything reported is simulated time. docs/esa_cluster.md states the model and its simplifications.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kestrel/result.hpp"
+#include "sw_ref/esa/switch.hpp"
+
+namespace kestrel::esa {
+
+/// What trains: parameters in millions, forward and backward time of one iteration in milliseconds
+/// (V100).
+struct TrainingModel {
+  std::string name;
+  double parameters_m = 0.0;
+  double forward_ms = 0.0;
+  double backward_ms = 0.0;
+};
+
+/// AlexNet, ResNet50, ResNet101, VGG11, VGG16, BERT with published figures, or an error that lists
+/// them.
+[[nodiscard]] Result<TrainingModel> training_model(std::string_view name);
+
+struct ClusterJob {
+  TrainingModel model;
+  unsigned workers = 4; ///< 1..31
+  unsigned iterations = 10;
+  double start_ms = 0.0;
+};
+
+enum class ClusterPolicy : std::uint8_t { kEsa, kAtp, kSwitchMl, kPsOnly };
+[[nodiscard]] const char *to_string(ClusterPolicy policy);
+
+/// Terms of the priority P ~ (communication / computation)^comm / (remaining^work * layer^layer), each
+/// an exponent; 0 leaves the term out.
+struct PriorityTerms {
+  double comm = 1.0;
+  double work = 1.0;
+  double layer = 0.25;
+  bool known_work = true; ///< false: attained service instead of the remaining time
+};
+
+struct ClusterConfig {
+  ClusterPolicy policy = ClusterPolicy::kEsa;
+  std::uint32_t slots = 1024; ///< 64 int32 lanes each
+  ref::Preempt preempt = ref::Preempt::kHigher;
+  ref::Completed completed = ref::Completed::kFree;
+  unsigned downgrade_shift = 1;
+  PriorityTerms priority;
+  double link_gbps = 10.0;
+  double link_delay_us = 2.0;     ///< one way, host to switch
+  double switch_latency_us = 0.5; ///< port to port without queueing
+  unsigned ecn_packets = 100;     ///< egress queue that marks
+  unsigned queue_packets = 2000;  ///< egress queue that drops
+  double loss = 0.0;              ///< of each packet on each link
+  unsigned window_start = 200;    ///< packets in flight (ATP's default)
+  unsigned window_max = 1000;
+  unsigned out_of_order = 3;   ///< later results that make a worker send again; 0 never
+  bool halve_on_order = true;  ///< ... and halve its window
+  double reminder_us = 100.0;  ///< PS: age of an incomplete aggregation that makes it ask; 0 never
+  double timeout_us = 2000.0;  ///< worker: sends the oldest open packet again
+  double scale = 64.0;         ///< parameters and compute times are divided by it
+  double jitter = 0.05;        ///< of compute times, uniform +- share per worker and iteration
+  unsigned layers = 16;        ///< of every model, equal parts
+  std::uint64_t seed = 1;
+  std::uint64_t max_events = 2'000'000'000;
+};
+
+struct JobOutcome {
+  double start_ms = 0.0; ///< scaled back by `scale`, like all times here
+  double jct_ms = 0.0;
+};
+
+struct ClusterOutcome {
+  std::vector<JobOutcome> jobs;
+  double mean_jct_ms = 0.0;
+  double p95_jct_ms = 0.0; ///< nearest rank
+  double max_jct_ms = 0.0;
+  std::uint64_t aggregations = 0;     ///< sequence numbers that completed at their workers
+  std::uint64_t in_switch = 0;        ///< of these, complete in the switch
+  std::uint64_t at_ps = 0;            ///< of these, complete at the PS
+  std::uint64_t ps_packets = 0;       ///< packets that reached a PS
+  std::uint64_t contributions = 0;    ///< DATA packets that reached the switch
+  std::uint64_t preemptions = 0;
+  std::uint64_t collisions = 0;
+  std::uint64_t resends = 0;
+  std::uint64_t dropped = 0; ///< by queues and by loss
+  double occupancy = 0.0;    ///< mean share of slots in use, over DATA arrivals
+  std::uint64_t events = 0;
+};
+
+/// Runs all jobs to their end. Errors: kInvalidArgument (names the field), kResourceLimit (max_events),
+/// kInternal (an aggregation counted a worker twice, or events ran out before the jobs' end).
+[[nodiscard]] Result<ClusterOutcome> simulate_cluster(const ClusterConfig &config,
+                                                      const std::vector<ClusterJob> &jobs);
+
+} // namespace kestrel::esa

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Kestrel Authors
+//
+// Endless stream of the rotation's signs, one bit a coordinate, Lanes a beat, lane 0 first; 1 negates.
+// Equal to ref::sign_at(key_i, first_i + i) for coordinate i after clear_i or reset. first_i, the number
+// of the first coordinate in its tensor, is a multiple of 1024 and stays as it is, as does key_i.
+// One beat a cycle from 22 cycles after clear_i on, elastic; ahead_o: the next beat is there as well.
+
+`default_nettype none
+
+module thc_sign #(
+  parameter int unsigned Lanes = 16   // coordinates of a beat: a power of two up to 64
+) (
+  input  wire logic             clk_i,
+  input  wire logic             rst_ni,
+  input  wire logic             clear_i,
+  input  wire logic [1:0][31:0] key_i,
+  input  wire logic [63:0]      first_i,
+
+  output logic                  m_valid_o,
+  input  wire logic             m_ready_i,
+  output logic [Lanes-1:0]      m_sign_o,
+  output logic                  ahead_o
+);
+
+  if (Lanes < 1 || Lanes > 64 || 2 ** $clog2(Lanes) != Lanes) begin : gen_bad_lanes
+    $error("thc_sign: Lanes must be a power of two up to 64");
+  end
+
+  thc_random #(
+    .Bits(Lanes)
+  ) u_random (
+    .clk_i,
+    .rst_ni,
+    .clear_i,
+    .key_i,
+    .start_i  (first_i >> 6),
+    .m_valid_o,
+    .m_ready_i,
+    .m_data_o (m_sign_o),
+    .ahead_o
+  );
+
+endmodule
+
+`default_nettype wire

@@ -4,7 +4,7 @@
 // Endless stream of rounding noise, 16 uniform bits a coordinate, Lanes a beat, lane 0 first. Equal to
 // ref::noise_at(key_i, first_i + i) for coordinate i after clear_i or reset. first_i, the number of the
 // first coordinate in its tensor, is a multiple of 1024 and stays as it is, as does key_i.
-// One beat a cycle from 22 cycles after clear_i on, elastic; ahead_o: the next beat is there as well.
+// One beat a cycle from 21 cycles after clear_i on, elastic; ahead_o: the next beat is there as well.
 
 `default_nettype none
 

@@ -2,7 +2,7 @@
 // Copyright The Kestrel Authors
 //
 // Endless stream of random bits, Bits a beat: word w of 64 bits is Threefry of the counter start_i + w,
-// its bits are used from bit 0 on. After reset or clear_i the stream begins with word start_i, 22 cycles
+// its bits are used from bit 0 on. After reset or clear_i the stream begins with word start_i, 21 cycles
 // later, and then gives a beat a cycle for as long as it is asked.
 //
 // key_i and start_i are looked at from clear_i (or the end of reset) on and must not change until the

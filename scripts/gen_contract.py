@@ -9,6 +9,7 @@ writes below DIR, for each source, a SystemVerilog package, a C++ header and tab
 
   vision.json   hv_pkg.sv (of one configuration), kestrel/contract/vision.hpp, vision_contract.md
   thc.json      thc_pkg.sv, kestrel/contract/thc.hpp, thc_contract.md
+  esa.json      esa_regs_pkg.sv, kestrel/contract/esa.hpp, esa_contract.md
   wire.json     ks_wire_pkg.sv, kestrel/contract/wire.hpp, wire_format.md
 
 A file whose text does not change is not rewritten. Only the standard library is used.
@@ -19,10 +20,10 @@ import json
 import pathlib
 import sys
 
-from contract import thc, vision, wire
+from contract import esa, thc, vision, wire
 from contract.common import ContractError
 
-GENERATORS = {"vision": vision, "thc": thc, "wire": wire}
+GENERATORS = {"vision": vision, "thc": thc, "esa": esa, "wire": wire}
 
 
 def write_if_changed(path, text):

@@ -10,5 +10,6 @@ if(NOT TARGET Eigen3::Eigen)
   find_package(Eigen3 3.3 REQUIRED NO_MODULE)
   set_target_properties(Eigen3::Eigen PROPERTIES IMPORTED_GLOBAL TRUE)
 endif()
-list(APPEND KESTREL_SW_REF_SOURCES "${CMAKE_CURRENT_LIST_DIR}/float_ref.cpp")
+list(APPEND KESTREL_SW_REF_SOURCES "${CMAKE_CURRENT_LIST_DIR}/float_ref.cpp"
+     "${CMAKE_CURRENT_LIST_DIR}/schemes.cpp")
 list(APPEND KESTREL_SW_REF_PRIVATE_LIBS $<BUILD_INTERFACE:Eigen3::Eigen>)

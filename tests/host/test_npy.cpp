@@ -53,8 +53,8 @@ Error refused(const std::vector<std::uint8_t> &bytes) {
 }
 
 template <typename T> class NpyTyped : public testing::Test {};
-using Types = testing::Types<std::int8_t, std::uint8_t, std::int16_t, std::int32_t, std::int64_t,
-                             float, double>;
+using Types = testing::Types<std::int8_t, std::uint8_t, std::int16_t, std::uint16_t, std::int32_t,
+                             std::int64_t, float, double>;
 TYPED_TEST_SUITE(NpyTyped, Types);
 
 TYPED_TEST(NpyTyped, RoundTrip) {

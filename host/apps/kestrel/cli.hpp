@@ -22,6 +22,7 @@ void add_calibrate(CLI::App &app, int &status);
 void add_dc(CLI::App &app, int &status);
 void add_demo(CLI::App &app, int &status);
 void add_info(CLI::App &app, int &status);
+void add_thc(CLI::App &app, int &status);
 
 /// Exit status of a command: 0, or 1 with one sentence on standard error that begins with the
 /// command's name.

@@ -65,12 +65,15 @@ bool is_command(CLI::App &app, const std::string &name) {
 
 int main(int argc, char **argv) {
   try {
-    CLI::App app{"Kestrel: int8 vision networks on an FPGA engine, simulated cycle by cycle or\n"
-                 "bit-exactly fast, with a data-centre (DC) model behind them for unsure answers.",
-                 "kestrel"};
+    CLI::App app{
+        "Kestrel: FPGA accelerators, simulated cycle by cycle or bit-exactly fast: int8 vision\n"
+        "networks with a data-centre (DC) model behind them for unsure answers (run .. info),\n"
+        "and compressed gradient aggregation for distributed training (thc).",
+        "kestrel"};
     app.footer("Start with:\n"
                "  kestrel demo --rtl-images 20       the whole system on real images\n"
                "  kestrel info --layers model.tflite what the compiler makes of your network\n"
+               "  kestrel thc roundtrip --help       mean of gradients, compressed on the way\n"
                "  kestrel COMMAND --help             options and examples of a command\n"
                "\n"
                "Exit status: 0 done, 1 the command failed (one sentence on standard error says\n"
@@ -85,6 +88,7 @@ int main(int argc, char **argv) {
     kestrel::cli::add_dc(app, status);
     kestrel::cli::add_demo(app, status);
     kestrel::cli::add_info(app, status);
+    kestrel::cli::add_thc(app, status);
     if (argc > 1 && argv[1][0] != '-' && !kestrel::cli::is_command(app, argv[1])) {
       fmt::print(stderr, "kestrel: unknown command '{}'; kestrel --help lists what there is\n",
                  argv[1]);

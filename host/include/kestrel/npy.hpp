@@ -20,7 +20,16 @@
 
 namespace kestrel {
 
-enum class NpyType : std::uint8_t { kInt8, kUint8, kInt16, kInt32, kInt64, kFloat32, kFloat64 };
+enum class NpyType : std::uint8_t {
+  kInt8,
+  kUint8,
+  kInt16,
+  kUint16,
+  kInt32,
+  kInt64,
+  kFloat32,
+  kFloat64
+};
 
 /// NumPy's name of a type: "int8", "float32" ...
 [[nodiscard]] std::string_view to_string(NpyType type) noexcept;
@@ -35,6 +44,8 @@ template <typename T> constexpr NpyType npy_type_of() {
     return NpyType::kUint8;
   } else if constexpr (std::is_same_v<T, std::int16_t>) {
     return NpyType::kInt16;
+  } else if constexpr (std::is_same_v<T, std::uint16_t>) {
+    return NpyType::kUint16;
   } else if constexpr (std::is_same_v<T, std::int32_t>) {
     return NpyType::kInt32;
   } else if constexpr (std::is_same_v<T, std::int64_t>) {

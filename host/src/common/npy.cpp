@@ -19,10 +19,11 @@ struct TypeRow {
   std::size_t size;
 };
 
-constexpr std::array<TypeRow, 7> kTypes{{
+constexpr std::array<TypeRow, 8> kTypes{{
     {NpyType::kInt8, "int8", "i1", 1},
     {NpyType::kUint8, "uint8", "u1", 1},
     {NpyType::kInt16, "int16", "i2", 2},
+    {NpyType::kUint16, "uint16", "u2", 2},
     {NpyType::kInt32, "int32", "i4", 4},
     {NpyType::kInt64, "int64", "i8", 8},
     {NpyType::kFloat32, "float32", "f4", 4},

@@ -9,10 +9,10 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <string>
 #include <string_view>
 #include <vector>
 
+#include "kestrel/device.hpp"
 #include "kestrel/result.hpp"
 #include "kestrel/vision/package.hpp"
 
@@ -62,27 +62,12 @@ struct Inference {
   Counters counters;
 };
 
-/// A clock that turns cycles into time, and how it was obtained.
-struct ClockInfo {
-  double mhz = 0.0;
-  std::string basis; ///< "assumed", "placed and routed"
-};
-
-struct DeviceOptions {
-  std::uint32_t read_latency = 30; ///< cycles from read request to first beat
-  std::uint32_t write_latency = 8; ///< cycles from last beat to response
-  std::uint32_t outstanding = 16;  ///< read bursts that the memory accepts at once
-  std::uint64_t seed = 1;          ///< of random back-pressure and of uninitialised state (rtl)
-  double stall_probability = 0.0;  ///< random bus back-pressure per channel and cycle (rtl)
-  std::string trace_path;          ///< FST trace of the runs (rtl), empty: none
-  double clock_mhz = 100.0;        ///< for latencies; named as assumed
-};
+using kestrel::ClockInfo;
+using kestrel::DeviceOptions;
 
 /// A vision engine with external memory. Not thread-safe; use one per thread.
-class Device {
+class Device : public kestrel::Device {
 public:
-  virtual ~Device() = default;
-
   /// Makes `package` the network that run() executes. Errors: kVersionMismatch (another contract
   /// version or configuration than the device's), those of verify_package.
   [[nodiscard]] virtual Result<void> load(const Package &package) = 0;
@@ -96,9 +81,6 @@ public:
   /// has 0). Error: kInvalidArgument.
   [[nodiscard]] virtual Result<void> set_threshold(std::uint32_t threshold_q16,
                                                    ConfidenceMode mode) = 0;
-
-  [[nodiscard]] virtual std::string_view name() const = 0; ///< "rtl" or "fast"
-  [[nodiscard]] virtual ClockInfo clock() const = 0;
 };
 
 /// A device of `kind` ("fast" or "rtl") for a named configuration ("edge"). Errors: kNotFound

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Kestrel Authors
+//
+// What the devices of all systems have in common. The interface of a system's device is beside it:
+// vision/device.hpp, thc/device.hpp.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace kestrel {
+
+/// A clock that turns cycles into time, and how it was obtained.
+struct ClockInfo {
+  double mhz = 0.0;
+  std::string basis; ///< "assumed", "placed and routed"
+};
+
+struct DeviceOptions {
+  std::uint32_t read_latency = 30; ///< cycles from read request to first beat
+  std::uint32_t write_latency = 8; ///< cycles from last beat to response
+  std::uint32_t outstanding = 16;  ///< read bursts that the memory accepts at once
+  std::uint64_t seed = 1;          ///< of random back-pressure and of uninitialised state (rtl)
+  double stall_probability = 0.0;  ///< random bus back-pressure per channel and cycle (rtl)
+  std::string trace_path;          ///< FST trace of the runs (rtl), empty: none
+  double clock_mhz = 100.0;        ///< for latencies; named as assumed
+};
+
+/// A device, whatever it computes. Not thread-safe; use one per thread.
+class Device {
+public:
+  virtual ~Device() = default;
+  [[nodiscard]] virtual std::string_view name() const = 0; ///< "rtl" or "fast"
+  [[nodiscard]] virtual ClockInfo clock() const = 0;
+};
+
+} // namespace kestrel

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Kestrel Authors
 //
-// Event-driven simulation of a training cluster around one aggregation switch: what a policy for the
-// switch's slots does to job completion times (JCT).
+// Event-driven simulation of a training cluster around one aggregation switch: what a policy for
+// the switch's slots does to job completion times (JCT).
 //
-// Every worker and every parameter server (PS) has a link of its own to the switch. The switch in the
-// loop is the one-packet-at-a-time model (sw_ref/esa/switch.hpp) without values, which decides exactly as
-// with them. A job is data-parallel training: forward layer by layer, backward in reverse, the gradient
-// of a layer is sent as soon as it is there, and the next forward of a layer waits for its sum.
-// Everything reported is simulated time. docs/esa_cluster.md states the model and its simplifications.
+// Every worker and every parameter server (PS) has a link of its own to the switch. The switch in
+// the loop is the one-packet-at-a-time model (sw_ref/esa/switch.hpp) without values, which decides
+// exactly as with them. A job is data-parallel training: forward layer by layer, backward in
+// reverse, the gradient of a layer is sent as soon as it is there, and the next forward of a layer
+// waits for its sum. Everything reported is simulated time. docs/esa_cluster.md states the model
+// and its simplifications.
 #pragma once
 
 #include <cstdint>
@@ -44,8 +45,8 @@ struct ClusterJob {
 enum class ClusterPolicy : std::uint8_t { kEsa, kAtp, kSwitchMl, kPsOnly };
 [[nodiscard]] const char *to_string(ClusterPolicy policy);
 
-/// Terms of the priority P ~ (communication / computation)^comm / (remaining^work * layer^layer), each
-/// an exponent; 0 leaves the term out.
+/// Terms of the priority P ~ (communication / computation)^comm / (remaining^work * layer^layer),
+/// each an exponent; 0 leaves the term out.
 struct PriorityTerms {
   double comm = 1.0;
   double work = 1.0;
@@ -60,6 +61,10 @@ struct ClusterConfig {
   ref::Completed completed = ref::Completed::kFree;
   unsigned downgrade_shift = 1;
   PriorityTerms priority;
+  bool home_ranges =
+      true; ///< ESA: a job's slots are a ring from its share of the memory onwards, as long as
+            ///< its window or its share, whichever is more; false, and for ATP: CRC-32 of
+            ///< job and place in the window, salted anew after a collision
   double link_gbps = 10.0;
   double link_delay_us = 2.0;     ///< one way, host to switch
   double switch_latency_us = 0.5; ///< port to port without queueing
@@ -68,13 +73,13 @@ struct ClusterConfig {
   double loss = 0.0;              ///< of each packet on each link
   unsigned window_start = 200;    ///< packets in flight (ATP's default)
   unsigned window_max = 1000;
-  unsigned out_of_order = 3;   ///< later results that make a worker send again; 0 never
-  bool halve_on_order = true;  ///< ... and halve its window
-  double reminder_us = 100.0;  ///< PS: age of an incomplete aggregation that makes it ask; 0 never
-  double timeout_us = 2000.0;  ///< worker: sends the oldest open packet again
-  double scale = 64.0;         ///< parameters and compute times are divided by it
-  double jitter = 0.05;        ///< of compute times, uniform +- share per worker and iteration
-  unsigned layers = 16;        ///< of every model, equal parts
+  unsigned out_of_order = 3;  ///< later results that make a worker send again; 0 never
+  bool halve_on_order = true; ///< ... and halve its window
+  double reminder_us = 100.0; ///< PS: age of an incomplete aggregation that makes it ask; 0 never
+  double timeout_us = 2000.0; ///< worker: sends the oldest open packet again
+  double scale = 64.0;        ///< parameters and compute times are divided by it
+  double jitter = 0.05;       ///< of compute times, uniform +- share per worker and iteration
+  unsigned layers = 16;       ///< of every model, equal parts
   std::uint64_t seed = 1;
   std::uint64_t max_events = 2'000'000'000;
 };
@@ -89,11 +94,11 @@ struct ClusterOutcome {
   double mean_jct_ms = 0.0;
   double p95_jct_ms = 0.0; ///< nearest rank
   double max_jct_ms = 0.0;
-  std::uint64_t aggregations = 0;     ///< sequence numbers that completed at their workers
-  std::uint64_t in_switch = 0;        ///< of these, complete in the switch
-  std::uint64_t at_ps = 0;            ///< of these, complete at the PS
-  std::uint64_t ps_packets = 0;       ///< packets that reached a PS
-  std::uint64_t contributions = 0;    ///< DATA packets that reached the switch
+  std::uint64_t aggregations = 0;  ///< sequence numbers that completed at their workers
+  std::uint64_t in_switch = 0;     ///< of these, complete in the switch
+  std::uint64_t at_ps = 0;         ///< of these, complete at the PS
+  std::uint64_t ps_packets = 0;    ///< packets that reached a PS
+  std::uint64_t contributions = 0; ///< DATA packets that reached the switch
   std::uint64_t preemptions = 0;
   std::uint64_t collisions = 0;
   std::uint64_t resends = 0;
@@ -102,8 +107,9 @@ struct ClusterOutcome {
   std::uint64_t events = 0;
 };
 
-/// Runs all jobs to their end. Errors: kInvalidArgument (names the field), kResourceLimit (max_events),
-/// kInternal (an aggregation counted a worker twice, or events ran out before the jobs' end).
+/// Runs all jobs to their end. Errors: kInvalidArgument (names the field), kResourceLimit
+/// (max_events), kInternal (an aggregation counted a worker twice, or events ran out before the
+/// jobs' end).
 [[nodiscard]] Result<ClusterOutcome> simulate_cluster(const ClusterConfig &config,
                                                       const std::vector<ClusterJob> &jobs);
 

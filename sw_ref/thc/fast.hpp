@@ -55,6 +55,11 @@ public:
   [[nodiscard]] int max_block_log2() const;
   [[nodiscard]] FastPath path() const;
 
+  /// Blocks that compress() and decompress() did so far with the functions of codec.hpp, hundreds
+  /// of times slower: coordinates beyond the norm that the scale stands for, sums beyond
+  /// contributors * granularity, norms below 2^-103 or from 2^124 on.
+  [[nodiscard]] std::size_t slow_blocks() const;
+
   /// Blocks of `n` coordinates.
   [[nodiscard]] std::size_t blocks(std::size_t n) const;
 

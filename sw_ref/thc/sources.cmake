@@ -2,7 +2,22 @@
 # Copyright The Kestrel Authors
 list(APPEND KESTREL_SW_REF_SOURCES "${CMAKE_CURRENT_LIST_DIR}/codec.cpp"
      "${CMAKE_CURRENT_LIST_DIR}/solver.cpp")
-list(APPEND KESTREL_SW_REF_SOURCES "${CMAKE_CURRENT_LIST_DIR}/fast.cpp")
+
+# The fast codec: its vector code, compiled once for each instruction set and chosen at run time. Only
+# these files get flags for a processor; fast_kernels.hpp says what they must not use because of that.
+list(APPEND KESTREL_SW_REF_SOURCES "${CMAKE_CURRENT_LIST_DIR}/fast.cpp"
+     "${CMAKE_CURRENT_LIST_DIR}/fast_generic.cpp")
+set_source_files_properties("${CMAKE_CURRENT_LIST_DIR}/fast_generic.cpp"
+                            PROPERTIES COMPILE_OPTIONS "-Wno-psabi")
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64|amd64)$")
+  list(APPEND KESTREL_SW_REF_SOURCES "${CMAKE_CURRENT_LIST_DIR}/fast_avx2.cpp"
+       "${CMAKE_CURRENT_LIST_DIR}/fast_avx512.cpp")
+  set_source_files_properties("${CMAKE_CURRENT_LIST_DIR}/fast_avx2.cpp"
+                              PROPERTIES COMPILE_OPTIONS "-mavx2;-mfma;-Wno-psabi")
+  set_source_files_properties(
+    "${CMAKE_CURRENT_LIST_DIR}/fast_avx512.cpp"
+    PROPERTIES COMPILE_OPTIONS "-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512vbmi")
+endif()
 
 # Eigen is a private matter of float_ref.cpp. Global, because what links this static library resolves
 # the name in its own folder.

@@ -1,0 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Kestrel Authors
+#define KESTREL_KERNELS kAvx2Kernels
+#include "sw_ref/thc/fast_portable.inl"

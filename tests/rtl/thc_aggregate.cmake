@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Kestrel Authors
 #
-# THC: from block fixed point to fp32.
+# THC: aggregation, and from block fixed point to fp32.
 set(thc_rtl "${kestrel_SOURCE_DIR}/rtl/thc")
 kestrel_verilate(TARGET thc_to_float_model TOP thc_to_float SOURCES "${thc_rtl}/thc_to_float.sv")
 kestrel_add_test(
@@ -14,3 +14,43 @@ kestrel_add_test(
   kestrel::sw_ref
   kestrel::testbench
   thc_to_float_model)
+
+set(aggregate_models)
+foreach(shape IN ITEMS 128_16_256 16_8_32 4_16_4)
+  string(REPLACE "_" ";" shape ${shape})
+  list(GET shape 0 lanes)
+  list(GET shape 1 bits)
+  list(GET shape 2 beats)
+  kestrel_verilate(
+    TARGET
+    thc_aggregate_${lanes}_${bits}_model
+    TOP
+    thc_aggregate
+    PREFIX
+    Vthc_aggregate_${lanes}_${bits}
+    SOURCES
+    "${thc_rtl}/thc_core_pkg.sv"
+    "${kestrel_SOURCE_DIR}/rtl/common/ks_skid.sv"
+    "${thc_rtl}/thc_lookup.sv"
+    "${thc_rtl}/thc_aggregate.sv"
+    INCLUDE_DIRS
+    "${kestrel_SOURCE_DIR}/rtl/common"
+    DEPENDS
+    "${kestrel_SOURCE_DIR}/rtl/common/ks_assert.svh"
+    PARAMETERS
+    Lanes=${lanes}
+    SumBits=${bits}
+    MaxBeats=${beats})
+  list(APPEND aggregate_models thc_aggregate_${lanes}_${bits}_model)
+endforeach()
+kestrel_add_test(
+  NAME
+  rtl.thc_aggregate
+  SOURCES
+  test_thc_aggregate.cpp
+  test_testbench_util.hpp
+  thc_port.hpp
+  LIBS
+  kestrel::sw_ref
+  kestrel::testbench
+  ${aggregate_models})

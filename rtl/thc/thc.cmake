@@ -18,3 +18,16 @@ set(THC_HADAMARD_SV
     "${thc_rtl}/thc_hadamard_core.sv"
     "${thc_rtl}/thc_hadamard.sv"
     CACHE INTERNAL "RTL of the Hadamard transform")
+set(THC_COMPRESS_SV
+    "${thc_rtl}/thc_core_pkg.sv"
+    ${THC_RANDOM_SV}
+    "${thc_common}/ks_skid.sv"
+    "${thc_rtl}/thc_hadamard_stage.sv"
+    "${thc_rtl}/thc_hadamard_core.sv"
+    "${thc_rtl}/thc_to_fixed.sv"
+    "${thc_rtl}/thc_quantise.sv"
+    "${thc_rtl}/thc_levels.sv"
+    "${thc_rtl}/thc_delay.sv"
+    "${thc_rtl}/thc_to_float.sv"
+    "${thc_rtl}/thc_compress.sv"
+    CACHE INTERNAL "RTL of the compression")

@@ -33,6 +33,7 @@ foreach(lanes IN ITEMS 1 4 16)
   thc_model(thc_sign "${THC_RANDOM_SV}" ${lanes})
   thc_model(thc_noise "${THC_RANDOM_SV}" ${lanes})
   thc_model(thc_hadamard "${THC_HADAMARD_SV}" ${lanes})
+  thc_model(thc_compress "${THC_COMPRESS_SV}" ${lanes})
 endforeach()
 
 kestrel_add_test(
@@ -65,3 +66,17 @@ kestrel_add_test(
   thc_hadamard_1_model
   thc_hadamard_4_model
   thc_hadamard_16_model)
+kestrel_add_test(
+  NAME
+  rtl.thc_compress
+  SOURCES
+  test_thc_compress.cpp
+  test_thc_util.hpp
+  thc_port.hpp
+  test_testbench_util.hpp
+  LIBS
+  kestrel::testbench
+  kestrel::sw_ref
+  thc_compress_1_model
+  thc_compress_4_model
+  thc_compress_16_model)

@@ -30,7 +30,7 @@ using namespace kestrel::tb::test;
 namespace ref = kestrel::thc::ref;
 
 /// What is constant during a run.
-struct Run {
+struct RunConfig {
   int block_log2 = 10;
   ref::Table table{};
   ref::Words2 sign_key{}, noise_key{};
@@ -70,7 +70,7 @@ public:
     sim.reset([&](std::uint64_t) { drive(); }, [&](std::uint64_t c) { sample(c); });
     restart();
   }
-  void start(const Run &run) {
+  void start(const RunConfig &run) {
     auto &m = sim.model();
     put_cfg(m.cfg_i, run.table, run.block_log2, run.sign_key, run.noise_key);
     m.first_i = run.first;
@@ -96,7 +96,7 @@ public:
   }
 
   /// Runs `blocks` through and compares. Returns the reference's flag.
-  std::optional<bool> check(const Run &run, const std::vector<Block> &blocks) {
+  std::optional<bool> check(const RunConfig &run, const std::vector<Block> &blocks) {
     start(run);
     for (const Block &block : blocks)
       push(block);
@@ -115,7 +115,7 @@ public:
   StreamOut<Port<decltype(std::declval<Model>().m_err_tdata)>> error;
 
 private:
-  void compare(const Run &run, const std::vector<Block> &blocks, bool &flag) {
+  void compare(const RunConfig &run, const std::vector<Block> &blocks, bool &flag) {
     const std::size_t size = std::size_t{1} << run.block_log2;
     const std::size_t beats = blocks.size() * size / Lanes;
     const std::size_t error_beats = run.error_out ? beats : 0;
@@ -215,8 +215,8 @@ ref::Table random_table(Random &rng) {
   return table;
 }
 
-Run random_run(Random &rng, int block_log2) {
-  Run run;
+RunConfig random_run(Random &rng, int block_log2) {
+  RunConfig run;
   run.block_log2 = block_log2;
   run.table = random_table(rng);
   const std::uint64_t seed = rng.next();
@@ -239,7 +239,7 @@ enum class Kind : std::uint8_t {
   count_
 };
 
-Block random_block(Random &rng, const Run &run, Kind kind) {
+Block random_block(Random &rng, const RunConfig &run, Kind kind) {
   Block block;
   block.y.resize(std::size_t{1} << run.block_log2);
   // Powers of two of the coordinates, of all sizes that fp32 has.
@@ -292,7 +292,7 @@ TYPED_TEST(ThcCompress, FullRateEverySize) {
   for (int k = ref::kMinBlockLog2; k <= ref::kMaxBlockLog2; ++k) {
     if (TypeParam::kLanes < 16 && k > 11)
       continue; // for the time of the test
-    Run run = random_run(bench.rng, k);
+    RunConfig run = random_run(bench.rng, k);
     run.error_out = true;
     std::vector<Block> blocks;
     for (int b = 0; b < (k == 10 ? 12 : 3); ++b)
@@ -329,7 +329,7 @@ TYPED_TEST(ThcCompress, EqualToReference) {
   for (const auto &speed : speeds) {
     typename TypeParam::Bench bench(seed + runs, speed);
     for (int round = 0; round < (TypeParam::kLanes == 16 ? 14 : 3); ++round, ++runs) {
-      const Run run = random_run(
+      const RunConfig run = random_run(
           bench.rng, 10 + static_cast<int>(bench.rng.below(TypeParam::kLanes == 16 ? 4 : 2)));
       std::vector<Block> blocks;
       for (std::uint64_t b = 1 + bench.rng.below(5); b > 0; --b)
@@ -351,7 +351,7 @@ TYPED_TEST(ThcCompress, EqualToReference) {
 // Every exponent of the norm, a block each.
 TEST(ThcCompress16, EveryExponent) {
   Bench<Vthc_compress_16, 16> bench(seed_of_run(3), {});
-  Run run = random_run(bench.rng, 10);
+  RunConfig run = random_run(bench.rng, 10);
   run.error_out = true;
   std::vector<Block> blocks;
   for (std::uint32_t exponent = 0; exponent < 255;
@@ -371,7 +371,7 @@ TEST(ThcCompress16, EveryExponent) {
 TEST(ThcCompress16, LargestBlockWithStalls) {
   Bench<Vthc_compress_16, 16> bench(seed_of_run(4), {0.1, 0.5, 0.1, 0.1});
   for (const int k : {15, 14}) {
-    const Run run = random_run(bench.rng, k);
+    const RunConfig run = random_run(bench.rng, k);
     std::vector<Block> blocks;
     for (const Kind kind : {Kind::normal, Kind::spread})
       blocks.push_back(random_block(bench.rng, run, kind));
@@ -382,7 +382,7 @@ TEST(ThcCompress16, LargestBlockWithStalls) {
 TYPED_TEST(ThcCompress, ResetAndClearInABlock) {
   typename TypeParam::Bench bench(seed_of_run(5), {});
   for (int round = 0; round < 4; ++round) {
-    Run run = random_run(bench.rng, 10);
+    RunConfig run = random_run(bench.rng, 10);
     bench.start(run);
     bench.push(random_block(bench.rng, run, Kind::absurd));
     bench.push(random_block(bench.rng, run, Kind::normal));

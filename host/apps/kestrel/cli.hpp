@@ -24,6 +24,10 @@ void add_demo(CLI::App &app, int &status);
 void add_info(CLI::App &app, int &status);
 void add_thc(CLI::App &app, int &status);
 
+/// Each adds one subcommand to `kestrel thc`.
+void add_thc_search(CLI::App &thc, int &status);
+void add_thc_schemes(CLI::App &thc, int &status);
+
 /// Exit status of a command: 0, or 1 with one sentence on standard error that begins with the
 /// command's name.
 [[nodiscard]] int finish(std::string_view command, const Result<void> &result);

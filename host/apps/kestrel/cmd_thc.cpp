@@ -345,10 +345,14 @@ void add_thc(CLI::App &app, int &status) {
       app.add_subcommand("thc", "Gradient aggregation with homomorphic compression (THC)");
   command->footer("Examples:\n"
                   "  kestrel thc roundtrip --input x.npy --output y.npy --json -\n"
-                  "  kestrel thc solve --bits 4 --granularity 30 --p 0.03125");
+                  "  kestrel thc solve --bits 4 --granularity 30 --p 0.03125\n"
+                  "  kestrel thc search --workers 8\n"
+                  "  kestrel thc schemes --workers 4 --log2 16");
   command->require_subcommand(1);
   add_round_trip(command, status);
   add_solve(command, status);
+  add_thc_search(*command, status);
+  add_thc_schemes(*command, status);
 }
 
 } // namespace kestrel::cli

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Kestrel Authors
+#
+# The aggregation switch against sw_ref/esa.
+kestrel_verilate(
+  TARGET
+  esa_switch_64_model
+  TOP
+  esa_switch
+  PREFIX
+  Vesa_switch_64
+  SOURCES
+  ${ESA_SWITCH_SV}
+  INCLUDE_DIRS
+  ${ESA_INCLUDE_DIR}
+  DEPENDS
+  kestrel_contract
+  "${ESA_INCLUDE_DIR}/ks_assert.svh"
+  PARAMETERS
+  Slots=64)
+kestrel_add_test(
+  NAME
+  rtl.esa_switch
+  SOURCES
+  test_esa_switch.cpp
+  esa_traffic.hpp
+  test_testbench_util.hpp
+  LIBS
+  kestrel::testbench
+  kestrel::sw_ref
+  kestrel::contract
+  esa_switch_64_model
+  TIMEOUT
+  300)

@@ -206,7 +206,7 @@ void AxiChecker::check_write_address(std::uint64_t cycle, const AxiWritePorts &w
 
 void AxiChecker::take_data_beat(std::uint64_t cycle, Transaction &write, const DataBeat &beat) {
   const Address &address = write.address;
-  const std::uint32_t lanes = axi_beat_lanes(address.addr, address.len, address.size, address.burst,
+  const std::uint64_t lanes = axi_beat_lanes(address.addr, address.len, address.size, address.burst,
                                              write.beats_done, config_.data_bytes);
   if ((beat.strb & ~lanes) != 0) {
     log_.add(AxiRule::w_strb, cycle,

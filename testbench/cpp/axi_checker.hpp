@@ -59,7 +59,7 @@ enum class AxiRule : std::uint8_t {
 [[nodiscard]] std::string_view rule_name(AxiRule rule);
 
 struct AxiCheckerConfig {
-  std::uint32_t data_bytes = 8;  ///< Width of the data bus: 8 or 16 (any power of two <= 16).
+  std::uint32_t data_bytes = 8;  ///< Width of the data bus: 8 or 16 (any power of two <= 64).
   std::uint32_t max_beats = 256; ///< Longest INCR burst that is allowed.
   bool incr_only = false;        ///< FIXED and WRAP bursts are violations.
   bool full_width_only = false;  ///< Narrow transfers are violations.
@@ -106,7 +106,7 @@ private:
     bool complete = false;
   };
   struct DataBeat {
-    std::uint16_t strb = 0;
+    std::uint64_t strb = 0;
     bool last = false;
   };
   struct AddressRules {

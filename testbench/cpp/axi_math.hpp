@@ -25,13 +25,18 @@ namespace kestrel::tb {
   return next;
 }
 
+/// The lowest `count` bits, 0..64.
+[[nodiscard]] constexpr std::uint64_t low_bits(std::uint32_t count) {
+  return count >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << count) - 1;
+}
+
 /// The byte lanes that beat `beat` of a burst covers on a bus of `bus_bytes`, as WSTRB bits.
-[[nodiscard]] inline std::uint32_t axi_beat_lanes(std::uint64_t addr, std::uint8_t len,
+[[nodiscard]] inline std::uint64_t axi_beat_lanes(std::uint64_t addr, std::uint8_t len,
                                                   std::uint8_t size, std::uint8_t burst,
                                                   std::uint32_t beat, std::uint32_t bus_bytes) {
   const std::uint64_t bytes = std::uint64_t{1} << size;
   if (bytes >= bus_bytes && beat != 0) {
-    return (1U << bus_bytes) - 1U;
+    return low_bits(bus_bytes);
   }
   const std::uint64_t first = axi_beat_address(addr, len, size, burst, beat);
   const auto low = static_cast<std::uint32_t>(first & (bus_bytes - 1));
@@ -40,7 +45,7 @@ namespace kestrel::tb {
   if (high > bus_bytes) {
     high = bus_bytes;
   }
-  return ((1U << high) - 1U) & ~((1U << low) - 1U);
+  return low_bits(high) & ~low_bits(low);
 }
 
 } // namespace kestrel::tb

@@ -24,7 +24,7 @@ AxiCheckerConfig checker_config(const AxiMemoryConfig &config) {
 }
 
 AxiMemoryConfig sanitized(AxiMemoryConfig config) {
-  if (config.data_bytes != 16) {
+  if (config.data_bytes != 16 && config.data_bytes != 32 && config.data_bytes != 64) {
     config.data_bytes = 8;
   }
   config.read_latency = std::max(config.read_latency, 1U);
@@ -51,7 +51,7 @@ AxiMemory::AxiMemory(const AxiMemoryConfig &config)
       pages_((config_.size + kPageBytes - 1) >> kPageBits) {
   read_credit_.configure(config_.read_bandwidth);
   write_credit_.configure(config_.write_bandwidth);
-  garbage_.words = {kGarbage, config_.data_bytes == 16 ? kGarbage : 0};
+  std::fill_n(garbage_.words.begin(), config_.data_bytes / 8, kGarbage);
   read_.rdata = garbage_;
 }
 
@@ -328,7 +328,7 @@ void AxiMemory::write_beat(std::uint64_t cycle, Burst &burst, const DataBeat &be
   if (resp != 0) {
     burst.resp = resp;
   } else {
-    const std::uint32_t all = (1U << config_.data_bytes) - 1U;
+    const std::uint64_t all = low_bits(config_.data_bytes);
     const std::uint64_t offset = bus_addr - config_.base;
     const std::uint64_t at = offset % kPageBytes;
     if (beat.strb == all && at + config_.data_bytes <= kPageBytes) {

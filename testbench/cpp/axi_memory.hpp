@@ -35,7 +35,7 @@ struct AxiBackPressure {
 };
 
 struct AxiMemoryConfig {
-  std::uint32_t data_bytes = 8;       ///< Bus width: 8 or 16.
+  std::uint32_t data_bytes = 8;       ///< Bus width: 8, 16, 32 or 64.
   std::uint64_t base = 0;             ///< First address.
   std::uint64_t size = 1ULL << 32U;   ///< Bytes; pages are made when they are first touched.
   std::uint8_t fill = 0xA5;           ///< What untouched bytes read as.
@@ -160,7 +160,7 @@ private:
   };
   struct DataBeat {
     AxiData data{};
-    std::uint16_t strb = 0;
+    std::uint64_t strb = 0;
     bool last = false;
   };
   struct RangeFault {

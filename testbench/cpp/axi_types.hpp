@@ -15,8 +15,8 @@ namespace kestrel::tb {
 enum class AxiResp : std::uint8_t { okay = 0, exokay = 1, slverr = 2, decerr = 3 };
 enum class AxiBurst : std::uint8_t { fixed = 0, incr = 1, wrap = 2 };
 
-/// Data buses of up to 128 bits.
-using AxiData = BusData<16>;
+/// Data buses of up to 512 bits.
+using AxiData = BusData<64>;
 
 /// AR and R channels.
 struct AxiReadPorts {
@@ -49,7 +49,7 @@ struct AxiWritePorts {
   bool wvalid = false;
   bool wlast = false;
   bool bready = false;
-  std::uint16_t wstrb = 0;
+  std::uint64_t wstrb = 0;
   AxiData wdata{};
   // Driven by the slave.
   bool awready = false;
@@ -156,7 +156,7 @@ template <class Addr, class Data, class Strb> struct AxiWriteBinding {
     }
     if (ports.wvalid) {
       read_signal(*wdata, ports.wdata);
-      ports.wstrb = static_cast<std::uint16_t>(*wstrb);
+      ports.wstrb = *wstrb;
       ports.wlast = *wlast != 0;
     }
   }

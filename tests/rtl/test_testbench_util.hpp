@@ -33,7 +33,7 @@ struct Burst {
   std::uint32_t id = 0;
   std::uint64_t earliest = 0;               // first cycle in which it may be offered
   std::vector<AxiData> data{};              // a write's beats, a read's result
-  std::vector<std::uint16_t> strb{};        // a write's strobes
+  std::vector<std::uint64_t> strb{};        // a write's strobes
   std::vector<std::uint8_t> resp{};         // per beat of a read, one of a write
   std::uint64_t address_cycle = 0;          // AR or AW handshake
   std::vector<std::uint64_t> data_cycles{}; // R or W handshakes

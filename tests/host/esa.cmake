@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+# Copyright The Kestrel Authors
+#
+# The aggregation switch as a device, its files, its hosts.
+
+find_package(nlohmann_json 3.9 REQUIRED)
+kestrel_add_test(
+  NAME
+  host.esa_io
+  SOURCES
+  "${CMAKE_CURRENT_LIST_DIR}/test_esa_io.cpp"
+  LIBS
+  kestrel::host
+  nlohmann_json::nlohmann_json)

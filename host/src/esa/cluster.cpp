@@ -88,6 +88,7 @@ struct PsEntry {
   std::uint8_t ecn = 0;
   bool done = false;
   bool asked = false; ///< the switch was; next are the workers
+  bool moved = false; ///< a collision gave the place in the window another slot
 };
 
 struct JobState {
@@ -424,10 +425,8 @@ private:
     if (f.type == ref::Type::kData && (f.flags & ref::flag::kCollision) != 0) {
       // The window's next use of this place gets another slot.
       const std::uint32_t place = f.seq % kIndices;
-      if (!collided(job, f.seq)) {
-        ++job.salt[place];
-        moved_.push_back(f.seq);
-      }
+      job.salt[place] = static_cast<std::uint16_t>(job.salt[place] + (e.moved ? 0 : 1));
+      e.moved = true;
     }
     if ((e.bitmap & f.bitmap) != 0 && f.bitmap != everyone(j))
       return; // some of it is counted: the whole partial is rejected
@@ -441,11 +440,6 @@ private:
   Flight result_of(std::size_t j, const PsEntry &e) const {
     return {ref::Type::kResult, e.ecn, e.prio, e.slot, e.seq, everyone(j)};
   }
-  /// True when the salt of the place was changed for this sequence number already.
-  static bool collided(const JobState &job, std::uint32_t seq) {
-    return std::popcount(job.ps[seq % kRing].bitmap) > 1;
-  }
-
   void remind(std::size_t j) {
     JobState &job = jobs_[j];
     job.reminder_timer = false;
@@ -649,7 +643,9 @@ private:
       w.later_results = 0;
       while (w.base != w.next && w.received[w.base % kRing] != 0) {
         w.received[w.base % kRing] = 0;
-        choose_once(j, w.base);
+        // All workers agree on a new salt when the place is used next: none may send seq + 4096
+        // before seq is complete.
+        choose_index(j, w.base % kIndices);
         ++w.base;
       }
     } else if (config_.policy != ClusterPolicy::kSwitchMl && config_.out_of_order != 0 &&
@@ -662,10 +658,6 @@ private:
     pump(j, host);
     forward(j, host);
   }
-  /// A new salt takes effect when the place in the window is used next: all workers agree on it
-  /// then, as none may send seq + 4096 before seq is complete.
-  void choose_once(std::size_t j, std::uint32_t seq) { choose_index(j, seq % kIndices); }
-
   Result<ClusterOutcome> report() {
     std::vector<double> jct;
     for (const JobState &job : jobs_) {
@@ -692,7 +684,6 @@ private:
   ref::Switch switch_;
   std::vector<JobState> jobs_;
   std::priority_queue<Event, std::vector<Event>, Later> queue_;
-  std::vector<std::uint32_t> moved_;
   std::uint64_t order_ = 0;
   Time now_ = 0;
   Time data_time_ = 0, control_time_ = 0, delay_ = 0, latency_ = 0;

@@ -107,6 +107,32 @@ struct ClusterOutcome {
   std::uint64_t events = 0;
 };
 
+/// One way to run a scenario's jobs.
+struct ClusterVariant {
+  std::string name;
+  ClusterConfig config;
+};
+
+struct ClusterScenario {
+  std::vector<ClusterJob> jobs;
+  std::vector<ClusterVariant> variants;
+};
+
+/// A scenario from JSON:
+///   {"jobs": [{"model": "VGG16", "workers": 4, "iterations": 10, "start_ms": 0, "count": 2}],
+///    "slots": 256, "link_gbps": 10, ... any field of ClusterConfig ...,
+///    "variants": [{"name": "esa", "policy": "esa", ... fields that differ ...}]}
+/// A model is a known name or {"name", "parameters_m", "forward_ms", "backward_ms"}. `policy` is
+/// esa, atp, switchml or ps; `preempt` higher, never, always or random; `completed` free or via_ps;
+/// `priority` {"comm", "work", "layer", "known_work"}. Without `variants` the four policies run as
+/// default_config() sets them. Errors: kParse, kInvalidArgument, naming the field.
+[[nodiscard]] Result<ClusterScenario> parse_scenario(std::string_view json);
+
+/// The settings of a policy that a scenario starts from. ESA: a window of about the bandwidth-delay
+/// product, no downgrade, short reminders and timeouts. ATP: as published, slots held until the PS's
+/// result passes, 200 packets at start.
+[[nodiscard]] ClusterConfig default_config(ClusterPolicy policy);
+
 /// Runs all jobs to their end. Errors: kInvalidArgument (names the field), kResourceLimit
 /// (max_events), kInternal (an aggregation counted a worker twice, or events ran out before the
 /// jobs' end).

@@ -171,6 +171,7 @@ void add_esa(CLI::App &app, int &status) {
       ->type_name("FILE");
   sw->add_option("--json", options->json, "Counters for machines, - for stdout")->type_name("FILE");
   sw->callback([options, &status] { status = finish("esa switch", run_switch(*options)); });
+  add_esa_simulate(*esa, status);
 }
 
 } // namespace kestrel::cli

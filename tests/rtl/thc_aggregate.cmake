@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Kestrel Authors
 #
-# THC: aggregation, and from block fixed point to fp32.
+# THC: sums over contributors, and the way back from them.
 set(thc_rtl "${kestrel_SOURCE_DIR}/rtl/thc")
+include("${thc_rtl}/thc_sums.cmake")
 kestrel_verilate(TARGET thc_to_float_model TOP thc_to_float SOURCES "${thc_rtl}/thc_to_float.sv")
 kestrel_add_test(
   NAME
@@ -29,10 +30,7 @@ foreach(shape IN ITEMS 128_16_256 16_8_32 4_16_4)
     PREFIX
     Vthc_aggregate_${lanes}_${bits}
     SOURCES
-    "${thc_rtl}/thc_core_pkg.sv"
-    "${kestrel_SOURCE_DIR}/rtl/common/ks_skid.sv"
-    "${thc_rtl}/thc_lookup.sv"
-    "${thc_rtl}/thc_aggregate.sv"
+    ${THC_AGGREGATE_SV}
     INCLUDE_DIRS
     "${kestrel_SOURCE_DIR}/rtl/common"
     DEPENDS
@@ -54,3 +52,34 @@ kestrel_add_test(
   kestrel::sw_ref
   kestrel::testbench
   ${aggregate_models})
+
+foreach(lanes IN ITEMS 1 16)
+  kestrel_verilate(
+    TARGET
+    thc_decompress_${lanes}_model
+    TOP
+    thc_decompress
+    PREFIX
+    Vthc_decompress_${lanes}
+    SOURCES
+    ${THC_DECOMPRESS_SV}
+    INCLUDE_DIRS
+    "${kestrel_SOURCE_DIR}/rtl/common"
+    DEPENDS
+    "${kestrel_SOURCE_DIR}/rtl/common/ks_assert.svh"
+    PARAMETERS
+    Lanes=${lanes})
+endforeach()
+kestrel_add_test(
+  NAME
+  rtl.thc_decompress
+  SOURCES
+  test_thc_decompress.cpp
+  test_thc_util.hpp
+  test_testbench_util.hpp
+  thc_port.hpp
+  LIBS
+  kestrel::sw_ref
+  kestrel::testbench
+  thc_decompress_1_model
+  thc_decompress_16_model)

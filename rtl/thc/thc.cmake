@@ -31,3 +31,9 @@ set(THC_COMPRESS_SV
     "${thc_rtl}/thc_to_float.sv"
     "${thc_rtl}/thc_compress.sv"
     CACHE INTERNAL "RTL of the compression")
+set(THC_ADD_SV
+    "${thc_common}/ks_fifo.sv"
+    "${thc_rtl}/thc_add_lane.sv"
+    "${thc_rtl}/thc_add.sv"
+    CACHE INTERNAL "RTL of the error-feedback adder")
+set(THC_NORM_SV "${thc_rtl}/thc_norm.sv" CACHE INTERNAL "RTL of the block norm")

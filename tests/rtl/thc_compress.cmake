@@ -35,6 +35,12 @@ foreach(lanes IN ITEMS 1 4 16)
   thc_model(thc_hadamard "${THC_HADAMARD_SV}" ${lanes})
   thc_model(thc_compress "${THC_COMPRESS_SV}" ${lanes})
 endforeach()
+foreach(lanes IN ITEMS 4 16)
+  thc_model(thc_add "${THC_ADD_SV}" ${lanes})
+endforeach()
+foreach(lanes IN ITEMS 1 4 16)
+  thc_model(thc_norm "${THC_NORM_SV}" ${lanes})
+endforeach()
 
 kestrel_add_test(
   NAME
@@ -80,3 +86,28 @@ kestrel_add_test(
   thc_compress_1_model
   thc_compress_4_model
   thc_compress_16_model)
+kestrel_add_test(
+  NAME
+  rtl.thc_add
+  SOURCES
+  test_thc_add.cpp
+  test_thc_util.hpp
+  test_testbench_util.hpp
+  LIBS
+  kestrel::testbench
+  kestrel::sw_ref
+  thc_add_4_model
+  thc_add_16_model)
+kestrel_add_test(
+  NAME
+  rtl.thc_norm
+  SOURCES
+  test_thc_norm.cpp
+  test_thc_util.hpp
+  test_testbench_util.hpp
+  LIBS
+  kestrel::testbench
+  kestrel::sw_ref
+  thc_norm_1_model
+  thc_norm_4_model
+  thc_norm_16_model)

@@ -20,6 +20,14 @@ typedef std::uint32_t Word __attribute__((vector_size(32)));
 typedef float Float __attribute__((vector_size(32)));
 typedef double Double __attribute__((vector_size(64)));
 typedef std::int64_t Long __attribute__((vector_size(64)));
+// What is summed in double precision: as wide as a register, since it stays in one.
+#if defined(__AVX2__)
+inline constexpr int kPart = 4;
+#else
+inline constexpr int kPart = 2;
+#endif
+typedef float FloatPart __attribute__((vector_size(4 * kPart)));
+typedef double DoublePart __attribute__((vector_size(8 * kPart)));
 
 template <typename V> KESTREL_INLINE V load(const void *p) {
   V v;
@@ -30,28 +38,43 @@ template <typename V> KESTREL_INLINE void store(void *p, V v) { __builtin_memcpy
 
 KESTREL_INLINE Int all(std::int32_t v) { return Int{} + v; }
 KESTREL_INLINE Word all(std::uint32_t v) { return Word{} + v; }
+// Sums and differences that wrap: what is no ordinary block overflows before it is refused.
+KESTREL_INLINE Int plus(Int a, Int b) {
+  return reinterpret_cast<Int>(reinterpret_cast<Word>(a) + reinterpret_cast<Word>(b));
+}
+KESTREL_INLINE Int minus(Int a, Int b) {
+  return reinterpret_cast<Int>(reinterpret_cast<Word>(a) - reinterpret_cast<Word>(b));
+}
+// All ones where a < b, for operands whose difference does not overflow. Not `a < b`: where an
+// instruction set has no vectors of this size g++ takes such a comparison apart.
+KESTREL_INLINE Int less(Int a, Int b) { return minus(a, b) >> 31; }
 // `mask` is all ones where `a` is taken.
-KESTREL_INLINE Word select(Word mask, Word a, Word b) { return (mask & a) | (~mask & b); }
-KESTREL_INLINE Int negate_where(Int mask, Int v) { return (v ^ mask) - mask; }
+KESTREL_INLINE Int select(Int mask, Int a, Int b) { return (mask & a) | (~mask & b); }
+KESTREL_INLINE Word select(Int mask, Word a, Word b) {
+  return reinterpret_cast<Word>(select(mask, reinterpret_cast<Int>(a), reinterpret_cast<Int>(b)));
+}
+KESTREL_INLINE Int negate_where(Int mask, Int v) { return minus(v ^ mask, mask); }
+KESTREL_INLINE Int magnitude(Float x) { return reinterpret_cast<Int>(x) & 0x7FFFFFFF; }
+KESTREL_INLINE Int larger(Int a, Int b) { return select(less(a, b), b, a); }
+KESTREL_INLINE Int smaller(Int a, Int b) { return select(less(a, b), a, b); }
 
 // v / 2^shift rounded to nearest even, shift 1..3.
 KESTREL_INLINE Int round_shift(Int v, int shift) {
-  return (v + ((1 << (shift - 1)) - 1) + ((v >> shift) & 1)) >> shift;
+  return plus(plus(v, all((1 << (shift - 1)) - 1)), (v >> shift) & 1) >> shift;
 }
 
-// |x| < 2^24, rounded to nearest even.
+// Rounded to nearest even. Beyond +-2^24 anything.
 KESTREL_INLINE Int round_to_int(Float x) {
 #if defined(__AVX2__)
   return reinterpret_cast<Int>(_mm256_cvtps_epi32(reinterpret_cast<__m256>(x)));
 #else
-  const Word bits = reinterpret_cast<Word>(x);
-  const Word magnitude = bits & 0x7FFFFFFFU;
-  const Float a = reinterpret_cast<Float>(magnitude);
+  const Int size = smaller(magnitude(x), all(0x4B800000));
+  const Float a = reinterpret_cast<Float>(size);
   // From 2^23 on a number is whole; up to there adding 2^23 rounds it.
   const Float rounded = (a + 8388608.0F) - 8388608.0F;
   const Float whole = reinterpret_cast<Float>(
-      select(magnitude < 0x4B000000U, reinterpret_cast<Word>(rounded), magnitude));
-  return negate_where(reinterpret_cast<Int>(bits) >> 31, __builtin_convertvector(whole, Int));
+      select(less(size, all(0x4B000000)), reinterpret_cast<Int>(rounded), size));
+  return negate_where(reinterpret_cast<Int>(x) >> 31, __builtin_convertvector(whole, Int));
 #endif
 }
 
@@ -72,6 +95,19 @@ KESTREL_INLINE Word lookup(const std::uint32_t *table, Word index) {
   for (int i = 0; i < 8; ++i)
     found[i] = table[at[i]];
   return load<Word>(found);
+#endif
+}
+
+// The same for a table of 16.
+KESTREL_INLINE Int lookup16(const std::int32_t *table, Word index) {
+#if defined(__AVX2__)
+  const auto at = reinterpret_cast<__m256i>(index);
+  const __m256i low = _mm256_permutevar8x32_epi32(load<__m256i>(table), at);
+  const __m256i high = _mm256_permutevar8x32_epi32(load<__m256i>(table + 8), at);
+  return select((reinterpret_cast<Int>(index) << 28) >> 31, reinterpret_cast<Int>(high),
+                reinterpret_cast<Int>(low));
+#else
+  return reinterpret_cast<Int>(lookup(reinterpret_cast<const std::uint32_t *>(table), index));
 #endif
 }
 
@@ -111,24 +147,24 @@ void make_signs(const FastBlock &block, FastWork &work) {
 KESTREL_INLINE Int apply_sign(Int v, const FastWork &work, std::size_t at) {
   constexpr Word kBit = {1, 2, 4, 8, 16, 32, 64, 128};
   const Word bits = kBit & (work.signs[at / 32] >> (at % 32));
-  return negate_where(reinterpret_cast<Int>(bits != 0), v);
+  return negate_where(less(Int{}, reinterpret_cast<Int>(bits)), v);
 }
 
 // ---- Transform
 // -----------------------------------------------------------------------------------
 
-KESTREL_INLINE Int round_half(Int s, Int floor) { return floor + (s & floor & 1); }
+KESTREL_INLINE Int round_half(Int s, Int floor) { return plus(floor, s & floor & 1); }
 
 template <bool Half> KESTREL_INLINE void butterfly(Int &a, Int &b) {
-  const Int sum = a + b;
+  const Int sum = plus(a, b);
   if constexpr (Half) {
     const Int floor = sum >> 1;
     // The difference is sum - 2 b: half of it floor - b, its lowest bit that of the sum.
-    const Int other = floor - b;
+    const Int other = minus(floor, b);
     a = round_half(sum, floor);
     b = round_half(sum, other);
   } else {
-    b = a - b;
+    b = minus(a, b);
     a = sum;
   }
 }
@@ -151,10 +187,10 @@ KESTREL_INLINE Int lane_stages(Int v) {
   constexpr Int k1 = {0, -1, 0, -1, 0, -1, 0, -1};
   constexpr Int k2 = {0, 0, -1, -1, 0, 0, -1, -1};
   constexpr Int k4 = {0, 0, 0, 0, -1, -1, -1, -1};
-  v = negate_where(k1, v) + __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6);
-  v = negate_where(k2, v) + __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5);
+  v = plus(negate_where(k1, v), __builtin_shufflevector(v, v, 1, 0, 3, 2, 5, 4, 7, 6));
+  v = plus(negate_where(k2, v), __builtin_shufflevector(v, v, 2, 3, 0, 1, 6, 7, 4, 5));
   v = round_half(v, v >> 1);
-  return negate_where(k4, v) + __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3);
+  return plus(negate_where(k4, v), __builtin_shufflevector(v, v, 4, 5, 6, 7, 0, 1, 2, 3));
 }
 
 // Stages of stride 1..32 on 64 coordinates.
@@ -228,12 +264,14 @@ template <int V> KESTREL_INLINE Word noise_of(Word x0, Word x1) {
 
 KESTREL_INLINE Word quantise(const FastBlock &block, Int z18, Word noise) {
   Word position = reinterpret_cast<Word>(z18) * block.gain + block.half;
-  position = select(reinterpret_cast<Word>(z18 > block.high), all(block.high_position), position);
-  position = select(reinterpret_cast<Word>(z18 < block.low), all(block.low_position), position);
+  position = select(less(all(block.high), z18), all(block.high_position), position);
+  position = select(less(z18, all(block.low)), all(block.low_position), position);
   const Word entry = lookup(block.table->entry, position >> 24);
   const Word offset = position - (entry & 0xFF000000U);
-  const Word threshold = (noise * 256 + 128) * ((entry >> 8) & 0xFF);
-  return (entry & 0xFF) - reinterpret_cast<Word>(threshold < offset);
+  // (2 noise + 1) * width * 128 < offset, without the 128: 25 bits.
+  const Word threshold = (noise * 2 + 1) * ((entry >> 8) & 0xFF);
+  const Int up = less(reinterpret_cast<Int>(threshold), reinterpret_cast<Int>((offset + 127) >> 7));
+  return (entry & 0xFF) - reinterpret_cast<Word>(up);
 }
 
 template <bool Error> void quantise(const FastBlock &block, FastWork &work, std::uint8_t *packed) {
@@ -252,8 +290,8 @@ template <bool Error> void quantise(const FastBlock &block, FastWork &work, std:
       const Word index = quantise(block, round_shift(value, shift), noise[v]);
       store(indices + 8 * v, index);
       if constexpr (Error) {
-        const Word decoded = lookup(reinterpret_cast<const std::uint32_t *>(block.values), index);
-        store(z + 8 * v, (odd ? round_shift(value, 1) : value) - reinterpret_cast<Int>(decoded));
+        const Int decoded = lookup16(block.values, index);
+        store(z + 8 * v, minus(odd ? round_shift(value, 1) : value, decoded));
       }
     }
     for (std::size_t b = 0; b < 16; ++b)
@@ -265,12 +303,12 @@ bool compress(const FastBlock &block, const float *y, FastWork &work, std::uint8
               float *error) {
   make_signs(block, work);
   const std::size_t n = std::size_t{1} << block.log2;
-  Float squares{};
+  float squares[8] = {};
   for (std::size_t i = 0; i < n; i += 64) {
     Int v[8];
     for (std::size_t j = 0; j < 8; ++j) {
       const Float x = load<Float>(y + i + 8 * j) * block.to_fixed;
-      squares += x * x;
+      store(squares, load<Float>(squares) + x * x);
       v[j] = apply_sign(round_to_int(x), work, i + 8 * j);
     }
     tile_stages(v, work.z + place(i));
@@ -306,7 +344,7 @@ bool decompress(const FastBlock &block, const FastPacket *packets, const Sum *su
                 float *out) {
   make_signs(block, work);
   const std::size_t n = std::size_t{1} << block.log2;
-  Int beyond{};
+  std::int32_t beyond[8] = {};
   for (std::size_t i = 0; i < n; i += 64) {
     const FastPacket &packet = packets[i / 1024];
     const double offset = packet.range * packet.factor;
@@ -316,7 +354,7 @@ bool decompress(const FastBlock &block, const FastPacket *packets, const Sum *su
       Int s;
       for (std::size_t l = 0; l < 8; ++l)
         s[l] = sums[i + 8 * j + l];
-      beyond |= reinterpret_cast<Int>(s > range);
+      store(beyond, load<Int>(beyond) | less(all(range), s));
       v[j] = round_to_int(__builtin_convertvector(s, Double) * (2.0 * packet.factor) - offset);
     }
     tile_stages(v, work.z + place(i));
@@ -352,20 +390,17 @@ std::size_t aggregate(const FastTable &table, const std::uint8_t *packed, std::s
 
 // Zeros for subnormals.
 KESTREL_INLINE Float flush(Float x) {
-  const Word bits = reinterpret_cast<Word>(x);
-  return reinterpret_cast<Float>(
-      select(reinterpret_cast<Word>((bits & 0x7F800000U) == 0U), bits & 0x80000000U, bits));
+  const Int subnormal = less(magnitude(x), all(0x800000));
+  return reinterpret_cast<Float>(reinterpret_cast<Int>(x) & ~(subnormal & 0x7FFFFFFF));
 }
 
-KESTREL_INLINE Int magnitude(Float x) { return reinterpret_cast<Int>(x) & 0x7FFFFFFF; }
-KESTREL_INLINE Int larger(Int a, Int b) {
-  const Int mask = a > b;
-  return (mask & a) | (~mask & b);
+KESTREL_INLINE void keep_larger(std::int32_t (&largest)[8], Float x) {
+  store(largest, larger(load<Int>(largest), magnitude(x)));
 }
-KESTREL_INLINE std::uint32_t largest_lane(Int v) {
+KESTREL_INLINE std::uint32_t largest_of(const std::int32_t (&lanes)[8]) {
   std::int32_t largest = 0;
-  for (int i = 0; i < 8; ++i)
-    largest = v[i] > largest ? v[i] : largest;
+  for (const std::int32_t v : lanes)
+    largest = v > largest ? v : largest;
   return static_cast<std::uint32_t>(largest);
 }
 
@@ -382,11 +417,11 @@ template <typename T> KESTREL_INLINE Float add_eight(const T *x, const float *e)
 }
 
 template <typename T> std::uint32_t add(const T *x, const float *e, float *y, std::size_t n) {
-  Int largest{};
+  std::int32_t largest[8] = {};
   std::size_t i = 0;
   for (; i + 8 <= n; i += 8) {
     const Float sum = add_eight(x + i, e == nullptr ? nullptr : e + i);
-    largest = larger(magnitude(sum), largest);
+    keep_larger(largest, sum);
     store(y + i, sum);
   }
   if (i < n) {
@@ -397,53 +432,54 @@ template <typename T> std::uint32_t add(const T *x, const float *e, float *y, st
       e8[j - i] = e == nullptr ? 0.0F : e[j];
     }
     const Float sum = add_eight(x8, e8);
-    largest = larger(magnitude(sum), largest);
+    keep_larger(largest, sum);
     for (std::size_t j = i; j < n; ++j)
       y[j] = sum[static_cast<int>(j - i)];
   }
-  return largest_lane(largest);
+  return largest_of(largest);
 }
 
 std::uint32_t max_bits(const float *y, std::size_t n) {
-  Int largest[2] = {};
-  for (std::size_t i = 0; i < n; i += 16)
-    for (std::size_t v = 0; v < 2; ++v)
-      largest[v] = larger(magnitude(load<Float>(y + i + 8 * v)), largest[v]);
-  return largest_lane(larger(largest[0], largest[1]));
+  std::int32_t largest[8] = {};
+  for (std::size_t i = 0; i < n; i += 8)
+    keep_larger(largest, load<Float>(y + i));
+  return largest_of(largest);
 }
 
 // Squares below 2^48, 32 of them to a lane, are summed exactly in double precision.
-KESTREL_INLINE void add_squares(Float w, Int mask, Double &sum) {
-  const Double d =
-      __builtin_convertvector(reinterpret_cast<Float>(reinterpret_cast<Int>(w) & mask), Double);
-  sum += d * d;
+KESTREL_INLINE void add_squares(Int w, double *sums) {
+  float lanes[8];
+  store(lanes, w);
+  for (int i = 0; i < 8; i += kPart) {
+    const DoublePart d = __builtin_convertvector(load<FloatPart>(lanes + i), DoublePart);
+    store(sums + i, load<DoublePart>(sums + i) + d * d);
+  }
 }
 
 void class_sums(const float *y, std::size_t n, int top, std::uint64_t sums[3]) {
   // 17 bits of mantissa, as an fp32 number that is a whole number from 2^16 to 2^24 in class `top`.
   const Float scale =
       reinterpret_cast<Float>(all(static_cast<std::uint32_t>(127 + 143 - 8 * top) << 23));
+  const Int floor = all(0x47800000); // 2^16 as fp32
   sums[0] = sums[1] = sums[2] = 0;
   for (std::size_t i = 0; i < n; i += 256) {
-    Double piece[3] = {};
+    double piece[3][8] = {};
     for (std::size_t j = i; j < i + 256; j += 8) {
       const Int bits = magnitude(load<Float>(y + j));
-      const Int up = bits + 64;
-      const Int end = bits | 0x7FFFFF;
-      const Int rounded = ((up > end) & end) | (~(up > end) & up);
-      const Float w0 = reinterpret_cast<Float>(rounded & ~127) * scale;
+      const Int rounded = smaller(plus(bits, all(64)), bits | 0x7FFFFF) & ~127;
+      const Float w0 = reinterpret_cast<Float>(rounded) * scale;
       const Float w1 = w0 * 256.0F;
       const Float w2 = w1 * 256.0F;
-      const Int in0 = reinterpret_cast<Int>(w0 >= 65536.0F);
-      const Int in1 = reinterpret_cast<Int>(w1 >= 65536.0F) & ~in0;
-      const Int in2 = reinterpret_cast<Int>(w2 >= 65536.0F) & ~(in0 | in1);
-      add_squares(w0, in0, piece[0]);
-      add_squares(w1, in1, piece[1]);
-      add_squares(w2, in2, piece[2]);
+      const Int below0 = less(reinterpret_cast<Int>(w0), floor);
+      const Int below1 = less(reinterpret_cast<Int>(w1), floor);
+      const Int below2 = less(reinterpret_cast<Int>(w2), floor);
+      add_squares(reinterpret_cast<Int>(w0) & ~below0, piece[0]);
+      add_squares(reinterpret_cast<Int>(w1) & ~below1 & below0, piece[1]);
+      add_squares(reinterpret_cast<Int>(w2) & ~below2 & below1, piece[2]);
     }
     for (std::size_t c = 0; c < 3; ++c)
-      for (int l = 0; l < 8; ++l)
-        sums[c] += static_cast<std::uint64_t>(piece[c][l]);
+      for (const double lane : piece[c])
+        sums[c] += static_cast<std::uint64_t>(static_cast<std::int64_t>(lane));
   }
 }
 

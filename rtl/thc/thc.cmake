@@ -37,3 +37,20 @@ set(THC_ADD_SV
     "${thc_rtl}/thc_add.sv"
     CACHE INTERNAL "RTL of the error-feedback adder")
 set(THC_NORM_SV "${thc_rtl}/thc_norm.sv" CACHE INTERNAL "RTL of the block norm")
+
+foreach(lanes IN ITEMS 1 2 8 16)
+  foreach(kernel IN ITEMS add norm compress)
+    string(TOUPPER THC_${kernel}_SV thc_sources)
+    kestrel_lint_rtl(
+      NAME
+      thc_${kernel}_${lanes}
+      TOP
+      thc_${kernel}
+      SOURCES
+      ${${thc_sources}}
+      INCLUDE_DIRS
+      "${thc_common}"
+      PARAMETERS
+      Lanes=${lanes})
+  endforeach()
+endforeach()

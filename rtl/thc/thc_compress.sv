@@ -13,7 +13,7 @@
 // then the whole kernel stands still; ready signals come from registers. out_of_range_o: since clear_i a
 // value left the number format (ref::Flags), up when the beat that it belongs to leaves. Reset and clear_i
 // (pulse while idle) forget what is inside; the next beat is the first of a block and coordinate first_i
-// of its tensor. cfg_i, first_i and error_out_i change only with clear_i; the first beat is taken 23
+// of its tensor. cfg_i, first_i and error_out_i change only with clear_i; the first beat is taken 22
 // cycles later.
 
 `include "ks_assert.svh"
@@ -22,7 +22,7 @@
 module thc_compress
   import thc_core_pkg::*;
 #(
-  parameter int unsigned Lanes = 16,      // coordinates of a beat: 1, 2, 4, 8, 16 or 32
+  parameter int unsigned Lanes = 16,      // coordinates of a beat: 1, 2, 4, 8 or 16
   parameter int unsigned MaxLog2 = 15     // largest block, 10 .. 15
 ) (
   input  wire logic                   clk_i,
@@ -53,8 +53,8 @@ module thc_compress
   output logic                        out_of_range_o
 );
 
-  if (Lanes < 1 || Lanes > 32 || 2 ** $clog2(Lanes) != Lanes) begin : gen_bad_lanes
-    $error("thc_compress: Lanes must be a power of two up to 32");
+  if (Lanes < 1 || Lanes > 16 || 2 ** $clog2(Lanes) != Lanes) begin : gen_bad_lanes
+    $error("thc_compress: Lanes must be a power of two up to 16");
   end
 
   localparam int unsigned W = THC_W;

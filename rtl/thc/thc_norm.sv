@@ -9,8 +9,7 @@
 //
 // One beat a cycle; the norm leaves 42 + log2(Lanes) cycles after the last beat of its block (43 at one
 // lane; one more with max_i, if s_other_* is at hand). Sum, square root and output of a block take 36
-// cycles (37 with max_i) beside the beats of the next one, whose end waits for them, so blocks of fewer
-// beats do not run at full rate. A stalled sink or a missing other norm
+// cycles (37 with max_i) beside the beats of the next one, which has 64 or more. A stalled sink or a missing other norm
 // stops the input at the end of the next block; ready signals come from registers. Reset and clear_i (pulse
 // while idle) forget what is inside; block_log2_i and max_i change only with clear_i.
 
@@ -18,7 +17,7 @@
 `default_nettype none
 
 module thc_norm #(
-  parameter int unsigned Lanes = 16   // coordinates of a beat: a power of two up to 32
+  parameter int unsigned Lanes = 16   // coordinates of a beat: a power of two up to 16
 ) (
   input  wire logic                   clk_i,
   input  wire logic                   rst_ni,
@@ -41,8 +40,8 @@ module thc_norm #(
   output logic [31:0]                 m_axis_tdata
 );
 
-  if (Lanes < 1 || Lanes > 32 || 2 ** $clog2(Lanes) != Lanes) begin : gen_bad_lanes
-    $error("thc_norm: Lanes must be a power of two up to 32");
+  if (Lanes < 1 || Lanes > 16 || 2 ** $clog2(Lanes) != Lanes) begin : gen_bad_lanes
+    $error("thc_norm: Lanes must be a power of two up to 16");
   end
 
   localparam int unsigned LaneLog2 = $clog2(Lanes);

@@ -76,6 +76,7 @@ public:
     m.first_i = run.first;
     m.error_out_i = run.error_out;
     m.clear_i = 1;
+    cleared = sim.cycle();
     step();
     m.clear_i = 0;
     restart();
@@ -109,6 +110,7 @@ public:
 
   Simulation<Model> sim;
   Random rng;
+  std::uint64_t cleared = 0; ///< cycle of clear_i
   StreamIn<Port<decltype(std::declval<Model>().s_axis_tdata)>> y;
   StreamIn<Port<decltype(std::declval<Model>().s_scale_tdata)>> scale;
   StreamOut<Port<decltype(std::declval<Model>().m_axis_tdata)>> index;
@@ -305,6 +307,7 @@ TYPED_TEST(ThcCompress, FullRateEverySize) {
     const std::uint64_t begin = bench.y.cycles.front();
     const std::uint64_t to_index = bench.index.cycles.front() - begin;
     const std::uint64_t to_error = bench.error.cycles.front() - begin;
+    EXPECT_EQ(begin - bench.cleared, 22U);
     EXPECT_EQ(to_index, beats - 1 + 38);
     EXPECT_EQ(to_error, 2 * (beats - 1) + 67);
     std::cout << "lanes " << TypeParam::kLanes << " block 2^" << k << ": " << bench.y.cycles.size()

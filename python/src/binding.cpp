@@ -123,11 +123,12 @@ py::dict to_dict(const WorkerStats &s) {
 
 std::unique_ptr<AggregatorServer> start_aggregator(const std::string &address, std::uint16_t port,
                                                    const ref::Table &table, unsigned quorum,
-                                                   int quorum_timeout_ms) {
+                                                   int quorum_timeout_ms, int norm_timeout_ms) {
   AggregatorOptions options;
   options.table = table;
   options.quorum = quorum;
   options.quorum_timeout = milliseconds(quorum_timeout_ms);
+  options.norm_timeout = milliseconds(norm_timeout_ms);
   return unwrap(AggregatorServer::start(address, port, options));
 }
 
@@ -311,7 +312,7 @@ PYBIND11_MODULE(_core, m) {
   py::class_<AggregatorServer>(m, "Aggregator", "A software aggregator on a UDP port, in a thread.")
       .def(py::init(&start_aggregator), py::arg("address") = "127.0.0.1", py::arg("port") = 0,
            py::arg("table") = ref::Table{}, py::arg("quorum") = 0,
-           py::arg("quorum_timeout_ms") = 50)
+           py::arg("quorum_timeout_ms") = 50, py::arg("norm_timeout_ms") = -1)
       .def_property_readonly("endpoint", &AggregatorServer::endpoint)
       .def("stats", [](const AggregatorServer &server) { return to_dict(server.stats()); });
 

@@ -22,6 +22,7 @@ void add_calibrate(CLI::App &app, int &status);
 void add_dc(CLI::App &app, int &status);
 void add_demo(CLI::App &app, int &status);
 void add_info(CLI::App &app, int &status);
+void add_aggregator(CLI::App &app, int &status);
 void add_esa(CLI::App &app, int &status);
 void add_esa_simulate(CLI::App &esa, int &status); ///< below `esa`
 void add_thc(CLI::App &app, int &status);

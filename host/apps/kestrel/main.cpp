@@ -88,6 +88,7 @@ int main(int argc, char **argv) {
     kestrel::cli::add_dc(app, status);
     kestrel::cli::add_demo(app, status);
     kestrel::cli::add_info(app, status);
+    kestrel::cli::add_aggregator(app, status);
     kestrel::cli::add_esa(app, status);
     kestrel::cli::add_thc(app, status);
     if (argc > 1 && argv[1][0] != '-' && !kestrel::cli::is_command(app, argv[1])) {

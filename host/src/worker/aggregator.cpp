@@ -77,7 +77,8 @@ struct AggregatorCore::Impl {
   std::array<std::array<std::uint16_t, 2>, 256> values{}; ///< of the two indices of a byte
   std::array<bool, 256> valid{};
   std::map<std::uint16_t, Job> jobs;
-  std::deque<Due> due; ///< first contribution plus quorum time: ascending
+  /// First contribution plus quorum time, of indices and of norms: each ascending.
+  std::array<std::deque<Due>, 2> due;
 
   Impl(const AggregatorOptions &o, Send s)
       : options(o), send(std::move(s)), tag(table_tag(o.table)) {
@@ -280,7 +281,9 @@ struct AggregatorCore::Impl {
       job.order.push_back(header.seq);
       found = job.aggregations.emplace(header.seq, std::move(fresh)).first;
       if (options.quorum != 0) {
-        due.push_back({now + options.quorum_timeout, header.job, header.seq});
+        const auto time = norms && options.norm_timeout.count() >= 0 ? options.norm_timeout
+                                                                     : options.quorum_timeout;
+        due[norms ? 1 : 0].push_back({now + time, header.job, header.seq});
       }
     }
     Aggregation &aggregation = found->second;
@@ -419,20 +422,22 @@ struct AggregatorCore::Impl {
   }
 
   std::optional<Clock::time_point> tick(Clock::time_point now) {
-    while (!due.empty() && due.front().when <= now) {
-      const Due item = due.front();
-      due.pop_front();
-      const auto job = jobs.find(item.job);
-      if (job == jobs.end()) {
-        continue;
-      }
-      const auto found = job->second.aggregations.find(item.seq);
-      if (found == job->second.aggregations.end() || found->second.done) {
-        continue;
-      }
-      found->second.overdue = true;
-      if (static_cast<unsigned>(std::popcount(found->second.bitmap)) >= quorum(found->second)) {
-        finish(job->second, item.job, item.seq, found->second);
+    for (auto &queue : due) {
+      while (!queue.empty() && queue.front().when <= now) {
+        const Due item = queue.front();
+        queue.pop_front();
+        const auto job = jobs.find(item.job);
+        if (job == jobs.end()) {
+          continue;
+        }
+        const auto found = job->second.aggregations.find(item.seq);
+        if (found == job->second.aggregations.end() || found->second.done) {
+          continue;
+        }
+        found->second.overdue = true;
+        if (static_cast<unsigned>(std::popcount(found->second.bitmap)) >= quorum(found->second)) {
+          finish(job->second, item.job, item.seq, found->second);
+        }
       }
     }
     for (auto job = jobs.begin(); job != jobs.end();) {
@@ -446,8 +451,10 @@ struct AggregatorCore::Impl {
       }
     }
     std::optional<Clock::time_point> next;
-    if (!due.empty()) {
-      next = due.front().when;
+    for (const auto &queue : due) {
+      if (!queue.empty() && (!next || queue.front().when < *next)) {
+        next = queue.front().when;
+      }
     }
     return next;
   }

@@ -27,6 +27,9 @@ struct AggregatorOptions {
   /// Contributions that are enough once `quorum_timeout` has passed since the first one. 0: all.
   unsigned quorum = 0;
   std::chrono::milliseconds quorum_timeout{50};
+  /// The same for norms, with which a round begins: workers compute for different times before them
+  /// and are in step after them. -1: as quorum_timeout.
+  std::chrono::milliseconds norm_timeout{-1};
   /// Aggregations kept for each job, so that a worker that missed a result can ask for it.
   std::size_t history = 16384;
   std::size_t max_jobs = 64;

@@ -565,42 +565,26 @@ std::uint32_t max_bits(const float *y, std::size_t n) {
       _mm512_max_epi32(largest[0], largest[1]), _mm512_max_epi32(largest[2], largest[3]))));
 }
 
-KESTREL_INLINE void add_squares(Int w, Int &even, Int &odd) {
-  even = _mm512_add_epi64(even, _mm512_mul_epu32(w, w));
-  const Int upper = _mm512_srli_epi64(w, 32);
-  odd = _mm512_add_epi64(odd, _mm512_mul_epu32(upper, upper));
-}
-
-void class_sums(const float *y, std::size_t n, int top, std::uint64_t sums[3]) {
-  // 17 bits of mantissa, as an fp32 number that is a whole number from 2^16 to 2^24 in class `top`.
-  const __m512 scale =
-      _mm512_castsi512_ps(all(static_cast<std::uint32_t>(127 + 143 - 8 * top) << 23));
-  const __m512 floor = _mm512_set1_ps(65536.0F);
-  Int even[3], odd[3];
-  for (std::size_t c = 0; c < 3; ++c)
-    even[c] = odd[c] = _mm512_setzero_si512();
-  for (std::size_t i = 0; i < n; i += 16) {
-    const Int bits = magnitude(_mm512_loadu_ps(y + i));
-    const Int rounded =
-        _mm512_min_epi32(_mm512_add_epi32(bits, all(64)), _mm512_or_si512(bits, all(0x7FFFFFU)));
-    const __m512 w0 =
-        _mm512_mul_ps(_mm512_castsi512_ps(_mm512_and_si512(rounded, all(0xFFFFFF80U))), scale);
-    const __mmask16 below0 = _mm512_cmp_ps_mask(w0, floor, _CMP_LT_OQ);
-    add_squares(_mm512_maskz_cvtps_epi32(static_cast<__mmask16>(~below0), w0), even[0], odd[0]);
-    if (below0 == 0)
-      continue;
-    const __m512 w1 = _mm512_maskz_mul_ps(below0, w0, _mm512_set1_ps(256.0F));
-    const __mmask16 below1 = _mm512_cmp_ps_mask(w1, floor, _CMP_LT_OQ);
-    add_squares(_mm512_maskz_cvtps_epi32(static_cast<__mmask16>(~below1), w1), even[1], odd[1]);
-    if ((below0 & below1) == 0)
-      continue;
-    const __m512 w2 = _mm512_maskz_mul_ps(below1, w1, _mm512_set1_ps(256.0F));
-    const __mmask16 in2 = _mm512_cmp_ps_mask(w2, floor, _CMP_GE_OQ);
-    add_squares(_mm512_maskz_cvtps_epi32(in2, w2), even[2], odd[2]);
-  }
-  for (std::size_t c = 0; c < 3; ++c)
-    sums[c] =
-        static_cast<std::uint64_t>(_mm512_reduce_add_epi64(_mm512_add_epi64(even[c], odd[c])));
+double squares(const float *y, std::size_t n, std::uint32_t lowest) {
+  const Int limit = all(lowest << 23);
+  __m512d sums[4] = {_mm512_setzero_pd(), _mm512_setzero_pd(), _mm512_setzero_pd(),
+                     _mm512_setzero_pd()};
+  for (std::size_t i = 0; i < n; i += 32)
+#pragma GCC unroll 2
+    for (std::size_t v = 0; v < 2; ++v) {
+      const Int bits = magnitude(_mm512_loadu_ps(y + i + 16 * v));
+      const Int rounded =
+          _mm512_min_epi32(_mm512_add_epi32(bits, all(64)), _mm512_or_si512(bits, all(0x7FFFFFU)));
+      const Int counted =
+          _mm512_maskz_and_epi32(_mm512_cmpge_epi32_mask(bits, limit), rounded, all(0xFFFFFF80U));
+      const __m512d low = _mm512_cvtps_pd(_mm256_castsi256_ps(_mm512_castsi512_si256(counted)));
+      const __m512d high =
+          _mm512_cvtps_pd(_mm256_castsi256_ps(_mm512_extracti64x4_epi64(counted, 1)));
+      sums[2 * v] = _mm512_fmadd_pd(low, low, sums[2 * v]);
+      sums[2 * v + 1] = _mm512_fmadd_pd(high, high, sums[2 * v + 1]);
+    }
+  return _mm512_reduce_add_pd(
+      _mm512_add_pd(_mm512_add_pd(sums[0], sums[1]), _mm512_add_pd(sums[2], sums[3])));
 }
 
 } // namespace
@@ -609,7 +593,7 @@ const FastKernels kAvx512Kernels = {
     .add = add<float>,
     .add_bf16 = add<std::uint16_t>,
     .max_bits = max_bits,
-    .class_sums = class_sums,
+    .squares = squares,
     .compress = compress,
     .aggregate8 = aggregate<std::uint8_t>,
     .aggregate16 = aggregate<std::uint16_t>,

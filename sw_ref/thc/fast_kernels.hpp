@@ -83,8 +83,10 @@ struct FastKernels {
   std::uint32_t (*add_bf16)(const std::uint16_t *x, const float *e, float *y, std::size_t n);
   /// Largest magnitude of y as bits; n a multiple of 1024.
   std::uint32_t (*max_bits)(const float *y, std::size_t n);
-  /// Sums of squares of block_norm() for the class of `top` (3..31) and the two below; n as above.
-  void (*class_sums)(const float *y, std::size_t n, int top, std::uint64_t sums[3]);
+  /// Sum of the squares of what counts in block_norm(): coordinates of exponent field `lowest`
+  /// (8..) or above, with mantissas of 17 bits. Relative error below 2^-41: 53-bit sums of 2^15
+  /// exact squares in several lanes. n as above.
+  double (*squares)(const float *y, std::size_t n, std::uint32_t lowest);
   /// False, with nothing written but `work`: the block needs care. `error` may be null.
   bool (*compress)(const FastBlock &block, const float *y, FastWork &work, std::uint8_t *packed,
                    float *error);

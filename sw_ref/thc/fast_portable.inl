@@ -446,41 +446,23 @@ std::uint32_t max_bits(const float *y, std::size_t n) {
   return largest_of(largest);
 }
 
-// Squares below 2^48, 32 of them to a lane, are summed exactly in double precision.
-KESTREL_INLINE void add_squares(Int w, double *sums) {
-  float lanes[8];
-  store(lanes, w);
-  for (int i = 0; i < 8; i += kPart) {
-    const DoublePart d = __builtin_convertvector(load<FloatPart>(lanes + i), DoublePart);
-    store(sums + i, load<DoublePart>(sums + i) + d * d);
-  }
-}
-
-void class_sums(const float *y, std::size_t n, int top, std::uint64_t sums[3]) {
-  // 17 bits of mantissa, as an fp32 number that is a whole number from 2^16 to 2^24 in class `top`.
-  const Float scale =
-      reinterpret_cast<Float>(all(static_cast<std::uint32_t>(127 + 143 - 8 * top) << 23));
-  const Int floor = all(0x47800000); // 2^16 as fp32
-  sums[0] = sums[1] = sums[2] = 0;
-  for (std::size_t i = 0; i < n; i += 256) {
-    double piece[3][8] = {};
-    for (std::size_t j = i; j < i + 256; j += 8) {
-      const Int bits = magnitude(load<Float>(y + j));
-      const Int rounded = smaller(plus(bits, all(64)), bits | 0x7FFFFF) & ~127;
-      const Float w0 = reinterpret_cast<Float>(rounded) * scale;
-      const Float w1 = w0 * 256.0F;
-      const Float w2 = w1 * 256.0F;
-      const Int below0 = less(reinterpret_cast<Int>(w0), floor);
-      const Int below1 = less(reinterpret_cast<Int>(w1), floor);
-      const Int below2 = less(reinterpret_cast<Int>(w2), floor);
-      add_squares(reinterpret_cast<Int>(w0) & ~below0, piece[0]);
-      add_squares(reinterpret_cast<Int>(w1) & ~below1 & below0, piece[1]);
-      add_squares(reinterpret_cast<Int>(w2) & ~below2 & below1, piece[2]);
+double squares(const float *y, std::size_t n, std::uint32_t lowest) {
+  const Int limit = all(static_cast<std::int32_t>(lowest << 23));
+  double sums[8] = {};
+  for (std::size_t i = 0; i < n; i += 8) {
+    const Int bits = magnitude(load<Float>(y + i));
+    const Int rounded = smaller(plus(bits, all(64)), bits | 0x7FFFFF) & ~127;
+    float counted[8];
+    store(counted, rounded & ~less(bits, limit));
+    for (int v = 0; v < 8; v += kPart) {
+      const DoublePart d = __builtin_convertvector(load<FloatPart>(counted + v), DoublePart);
+      store(sums + v, load<DoublePart>(sums + v) + d * d);
     }
-    for (std::size_t c = 0; c < 3; ++c)
-      for (const double lane : piece[c])
-        sums[c] += static_cast<std::uint64_t>(static_cast<std::int64_t>(lane));
   }
+  double total = 0;
+  for (const double s : sums)
+    total += s;
+  return total;
 }
 
 } // namespace
@@ -489,7 +471,7 @@ const FastKernels KESTREL_KERNELS = {
     .add = add<float>,
     .add_bf16 = add<std::uint16_t>,
     .max_bits = max_bits,
-    .class_sums = class_sums,
+    .squares = squares,
     .compress = compress,
     .aggregate8 = aggregate<std::uint8_t>,
     .aggregate16 = aggregate<std::uint16_t>,

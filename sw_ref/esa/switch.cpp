@@ -118,6 +118,17 @@ std::size_t coordinates(const Config &config, const Job &job) {
   return config.lanes * per_lane;
 }
 
+void accumulate(std::vector<std::int32_t> &sums, const Packet &p, const Job &job) {
+  const std::uint32_t mask = job.format == Format::kThcSum8    ? 0xFFU
+                             : job.format == Format::kThcSum16 ? 0xFFFFU
+                                                               : 0xFFFFFFFFU;
+  for (std::size_t i = 0; i < sums.size(); ++i) {
+    const auto word = static_cast<std::uint32_t>(p.values[i]);
+    const std::uint32_t value = p.format == Format::kThcIndex4 ? job.table[word & 15] : word;
+    sums[i] = static_cast<std::int32_t>((static_cast<std::uint32_t>(sums[i]) + value) & mask);
+  }
+}
+
 Switch::Switch(const Config &config)
     : config_(config), slots_(config.slots), slot_counters_(config.slots), index_(65536, 0) {}
 
@@ -448,7 +459,7 @@ void Switch::store(Slot &s, const Packet &p, const Job &job) const {
   s.ecn = (p.flags & flag::kEcn) != 0;
   s.config = p.config;
   s.values.assign(p.values.size(), 0);
-  add_values(s.values, p, job);
+  accumulate(s.values, p, job);
 }
 
 /// A contribution shows that the aggregation is alive: its priority makes good what collisions
@@ -458,18 +469,7 @@ void Switch::add(Slot &s, const Packet &p, const Job &job) const {
   s.count = static_cast<std::uint8_t>(s.count + popcount(p.bitmap));
   s.prio = std::max(s.prio, p.prio);
   s.ecn = s.ecn || (p.flags & flag::kEcn) != 0;
-  add_values(s.values, p, job);
-}
-
-void Switch::add_values(std::vector<std::int32_t> &sums, const Packet &p, const Job &job) const {
-  const std::uint32_t mask = job.format == Format::kThcSum8    ? 0xFFU
-                             : job.format == Format::kThcSum16 ? 0xFFFFU
-                                                               : 0xFFFFFFFFU;
-  for (std::size_t i = 0; i < sums.size(); ++i) {
-    const auto word = static_cast<std::uint32_t>(p.values[i]);
-    const std::uint32_t value = p.format == Format::kThcIndex4 ? job.table[word & 15] : word;
-    sums[i] = static_cast<std::int32_t>((static_cast<std::uint32_t>(sums[i]) + value) & mask);
-  }
+  accumulate(s.values, p, job);
 }
 
 void Switch::release(Slot &s) const {

@@ -192,6 +192,11 @@ struct SlotCounters {
 /// 16-bit sums and indices 2 a lane.
 [[nodiscard]] std::size_t coordinates(const Config &config, const Job &job);
 
+/// sums[i] += what packet.values[i] stands for in this job, as a slot (and the PS) adds: int32 and
+/// sums of 8 or 16 bits wrap, indices are looked up. Preconditions: as many values as sums, a
+/// format of the job.
+void accumulate(std::vector<std::int32_t> &sums, const Packet &packet, const Job &job);
+
 class Switch {
 public:
   /// Precondition: no config_error.
@@ -236,7 +241,6 @@ private:
 
   void store(Slot &s, const Packet &p, const Job &job) const;
   void add(Slot &s, const Packet &p, const Job &job) const;
-  void add_values(std::vector<std::int32_t> &sums, const Packet &p, const Job &job) const;
   void release(Slot &s) const;
   [[nodiscard]] Emission complete(const Slot &s, const Packet &p, const Job &job) const;
   [[nodiscard]] Emission partial(const Slot &s, std::uint16_t slot, std::uint8_t set) const;

@@ -12,3 +12,10 @@ kestrel_add_test(
   LIBS
   kestrel::host
   nlohmann_json::nlohmann_json)
+kestrel_add_test(
+  NAME
+  host.esa_campaign
+  SOURCES
+  "${CMAKE_CURRENT_LIST_DIR}/test_esa_campaign.cpp"
+  LIBS
+  kestrel::host)

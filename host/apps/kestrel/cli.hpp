@@ -25,6 +25,7 @@ void add_info(CLI::App &app, int &status);
 void add_aggregator(CLI::App &app, int &status);
 void add_esa(CLI::App &app, int &status);
 void add_esa_simulate(CLI::App &esa, int &status); ///< below `esa`
+void add_esa_campaign(CLI::App &esa, int &status); ///< below `esa`
 void add_thc(CLI::App &app, int &status);
 
 /// Each adds one subcommand to `kestrel thc`.

@@ -172,6 +172,7 @@ void add_esa(CLI::App &app, int &status) {
   sw->add_option("--json", options->json, "Counters for machines, - for stdout")->type_name("FILE");
   sw->callback([options, &status] { status = finish("esa switch", run_switch(*options)); });
   add_esa_simulate(*esa, status);
+  add_esa_campaign(*esa, status);
 }
 
 } // namespace kestrel::cli

@@ -57,8 +57,9 @@ module thc_add #(
   // One beat may come while this is decided, and one when it takes effect.
   assign en_d = level <= LevelW'(Depth - 2);
 
-  assign s_axis_tready = en_q && (s_err_tvalid || !error_in_i);
-  assign s_err_tready  = en_q && s_axis_tvalid && error_in_i;
+  // In the cycle of clear_i nothing is taken.
+  assign s_axis_tready = en_q && !clear_i && (s_err_tvalid || !error_in_i);
+  assign s_err_tready  = en_q && !clear_i && s_axis_tvalid && error_in_i;
   assign take          = s_axis_tvalid && s_axis_tready;
 
   always_ff @(posedge clk_i) begin

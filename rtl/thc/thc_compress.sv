@@ -91,7 +91,7 @@ module thc_compress
   localparam int unsigned CountW = MaxLog2 - $clog2(Lanes);
   logic [CountW-1:0]      in_count_q, last_count_q;
   logic                   take, in_first, in_last;
-  logic                   scale_valid;
+  logic                   scale_valid, scale_ready;
   thc_scale_t             scale;
   logic                   sign_valid;
   logic [Lanes-1:0]       sign;
@@ -101,8 +101,8 @@ module thc_compress
   ) u_scale (
     .clk_i,
     .rst_ni   (flush_n),
-    .s_valid_i(s_scale_tvalid),
-    .s_ready_o(s_scale_tready),
+    .s_valid_i(s_scale_tvalid && !clear_i),
+    .s_ready_o(scale_ready),
     .s_data_i (s_scale_tdata),
     .m_valid_o(scale_valid),
     .m_ready_i(take && in_last),
@@ -125,10 +125,12 @@ module thc_compress
   );
   /* verilator lint_on PINCONNECTEMPTY */
 
-  assign s_axis_tready = en_q && scale_valid && sign_valid;
-  assign take          = s_axis_tvalid && s_axis_tready;
-  assign in_first      = in_count_q == '0;
-  assign in_last       = in_count_q == last_count_q;
+  // In the cycle of clear_i nothing is taken.
+  assign s_scale_tready = scale_ready && !clear_i;
+  assign s_axis_tready  = en_q && scale_valid && sign_valid && !clear_i;
+  assign take     = s_axis_tvalid && s_axis_tready;
+  assign in_first = in_count_q == '0;
+  assign in_last  = in_count_q == last_count_q;
 
   always_ff @(posedge clk_i) begin
     last_count_q <= CountW'((32'd1 << cfg_i.block_log2) / Lanes - 1);

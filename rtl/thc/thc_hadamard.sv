@@ -87,7 +87,7 @@ module thc_hadamard #(
   );
   /* verilator lint_on PINCONNECTEMPTY */
 
-  assign s_axis_tready = en_q;
+  assign s_axis_tready = en_q && !clear_i;
   assign m_axis_tvalid = !empty;
 
 endmodule

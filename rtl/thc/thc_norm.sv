@@ -55,8 +55,8 @@ module thc_norm #(
 
   logic flush_n, en_q, en_d, take, in_last;
   assign flush_n       = rst_ni && !clear_i;
-  assign s_axis_tready = en_q;
-  assign take          = s_axis_tvalid && en_q;
+  assign s_axis_tready = en_q && !clear_i;
+  assign take          = s_axis_tvalid && s_axis_tready;
 
   localparam int unsigned CountW = 15 - LaneLog2;
   logic [CountW-1:0] count_q, last_count_q;
@@ -308,7 +308,7 @@ module thc_norm #(
     end
   end
 
-  assign s_other_tready = state_q == Larger;
+  assign s_other_tready = state_q == Larger && !clear_i;
   assign m_axis_tvalid  = state_q == Output;
   // The end of a block waits before step C until the one before is through.
   assign en_d = state_q == Idle || !((a_valid && a_last) || (b_valid && b_last));

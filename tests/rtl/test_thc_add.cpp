@@ -57,7 +57,6 @@ public:
 
   /// a[i] + b[i]; an empty b: without error feedback. a holds numbers of bf16 for `bf16`.
   void check(const std::vector<std::uint32_t> &a, const std::vector<std::uint32_t> &b, bool bf16) {
-    start(bf16, !b.empty());
     for (std::size_t i = 0; i < a.size(); i += Lanes) {
       AxisData data, error;
       for (unsigned lane = 0; lane < Lanes; ++lane) {
@@ -75,6 +74,7 @@ public:
       if (!b.empty())
         e.push(error);
     }
+    start(bf16, !b.empty()); // what is at the inputs with clear_i is not lost
     const std::size_t beats = a.size() / Lanes;
     for (std::size_t i = 0; y.beats.size() < beats && i < 1000 + 50 * beats; ++i)
       step();

@@ -98,9 +98,9 @@ public:
 
   /// Runs `blocks` through and compares. Returns the reference's flag.
   std::optional<bool> check(const RunConfig &run, const std::vector<Block> &blocks) {
-    start(run);
     for (const Block &block : blocks)
       push(block);
+    start(run); // what is at the inputs with clear_i is not lost
     bool flag = false;
     compare(run, blocks, flag);
     if (testing::Test::HasFatalFailure())

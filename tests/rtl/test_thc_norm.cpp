@@ -71,9 +71,9 @@ public:
   /// An empty `others`: without the maximum.
   void check(int block_log2, const std::vector<std::vector<float>> &blocks,
              const std::vector<float> &others) {
-    start(block_log2, !others.empty());
     for (const auto &block : blocks)
       push(block);
+    start(block_log2, !others.empty()); // what is at the input with clear_i is not lost
     for (const float value : others) {
       AxisData data;
       data.words[0] = std::bit_cast<std::uint32_t>(value);

@@ -19,3 +19,10 @@ kestrel_add_test(
   "${CMAKE_CURRENT_LIST_DIR}/test_esa_campaign.cpp"
   LIBS
   kestrel::host)
+kestrel_add_test(
+  NAME
+  host.esa_control
+  SOURCES
+  "${CMAKE_CURRENT_LIST_DIR}/test_esa_control.cpp"
+  LIBS
+  kestrel::host)

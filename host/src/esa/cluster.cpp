@@ -528,17 +528,12 @@ private:
     if (iteration != job.prio_iteration) {
       job.prio_iteration = iteration;
       const TrainingModel &m = job.spec.model;
-      const double comp = std::max(1e-3, m.forward_ms + m.backward_ms);
+      const double comp = m.forward_ms + m.backward_ms;
       const double comm = m.parameters_m * 1e6 / kLanes * kDataBytes * 8 / config_.link_gbps / 1e6;
-      const PriorityTerms &t = config_.priority;
-      const double work =
-          (comp + comm) * (t.known_work ? job.spec.iterations - iteration : iteration + 1.0);
-      for (unsigned l = 0; l < config_.layers; ++l) {
-        const double log = t.comm * std::log2(comm / comp) - t.work * std::log2(work / 1000.0) -
-                           t.layer * std::log2(1.0 + l);
-        job.layer_prio[l] =
-            static_cast<std::uint8_t>(std::clamp<long>(std::lround(128.0 + 8.0 * log), 1, 255));
-      }
+      const JobProgress progress{comm, comp, static_cast<double>(job.spec.iterations - iteration),
+                                 static_cast<double>(iteration)};
+      for (unsigned l = 0; l < config_.layers; ++l)
+        job.layer_prio[l] = kestrel::esa::priority(config_.priority, progress, l);
     }
     return job.layer_prio[layer_of(job, seq)];
   }

@@ -5,6 +5,7 @@ list(
   KESTREL_HOST_SOURCES
   "${CMAKE_CURRENT_LIST_DIR}/campaign.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/cluster.cpp"
+  "${CMAKE_CURRENT_LIST_DIR}/control.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/factory.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/fast_switch.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/json.cpp"

@@ -17,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "kestrel/esa/control.hpp"
 #include "kestrel/result.hpp"
 #include "sw_ref/esa/switch.hpp"
 
@@ -44,15 +45,6 @@ struct ClusterJob {
 
 enum class ClusterPolicy : std::uint8_t { kEsa, kAtp, kSwitchMl, kPsOnly };
 [[nodiscard]] const char *to_string(ClusterPolicy policy);
-
-/// Terms of the priority P ~ (communication / computation)^comm / (remaining^work * layer^layer),
-/// each an exponent; 0 leaves the term out.
-struct PriorityTerms {
-  double comm = 1.0;
-  double work = 1.0;
-  double layer = 0.25;
-  bool known_work = true; ///< false: attained service instead of the remaining time
-};
 
 struct ClusterConfig {
   ClusterPolicy policy = ClusterPolicy::kEsa;
@@ -129,8 +121,8 @@ struct ClusterScenario {
 [[nodiscard]] Result<ClusterScenario> parse_scenario(std::string_view json);
 
 /// The settings of a policy that a scenario starts from. ESA: a window of about the bandwidth-delay
-/// product, no downgrade, short reminders and timeouts. ATP: as published, slots held until the PS's
-/// result passes, 200 packets at start.
+/// product, no downgrade, short reminders and timeouts. ATP: as published, slots held until the
+/// PS's result passes, 200 packets at start.
 [[nodiscard]] ClusterConfig default_config(ClusterPolicy policy);
 
 /// Runs all jobs to their end. Errors: kInvalidArgument (names the field), kResourceLimit

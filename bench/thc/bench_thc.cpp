@@ -16,8 +16,9 @@
 #include <cstring>
 #include <functional>
 #include <map>
-#include <numbers>
+#include <new>
 #include <random>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,6 +37,19 @@ constexpr std::int64_t kBytes = kCoordinates * sizeof(float);
 constexpr unsigned kWorkers = 4;
 constexpr double kGoal = 1e9;
 const std::string kWholeRound = "round_with_feedback";
+
+// Buffers that begin on a cache line, as those of tensor libraries do.
+template <typename T> struct Aligned {
+  using value_type = T;
+  Aligned() = default;
+  template <typename U> explicit Aligned(const Aligned<U> & /*other*/) {}
+  T *allocate(std::size_t n) {
+    return static_cast<T *>(::operator new (n * sizeof(T), std::align_val_t{64}));
+  }
+  void deallocate(T *p, std::size_t /*n*/) { ::operator delete (p, std::align_val_t{64}); }
+  friend bool operator==(const Aligned & /*a*/, const Aligned & /*b*/) { return true; }
+};
+template <typename T> using Buffer = std::vector<T, Aligned<T>>;
 
 bool same_bits(std::span<const float> a, std::span<const float> b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size_bytes()) == 0;
@@ -69,7 +83,7 @@ struct Bench {
     codec.norms(y, norms);
     codec.scales(norms, scales);
     compress(error);
-    const std::vector<std::uint8_t> with_error = packed;
+    const Buffer<std::uint8_t> with_error = packed;
     compress({});
     if (packed != with_error)
       return "indices without error feedback";
@@ -118,16 +132,16 @@ struct Bench {
   FastCodec codec;
   Words2 sign = sign_key(1, 0);
   Words2 noise = noise_key(1, 0, 0);
-  std::vector<float> x = std::vector<float>(kCoordinates);
-  std::vector<float> e = x;
-  std::vector<float> y = x;
-  std::vector<float> error = x;
-  std::vector<float> mean = x;
+  Buffer<float> x = Buffer<float>(kCoordinates);
+  Buffer<float> e = x;
+  Buffer<float> y = x;
+  Buffer<float> error = x;
+  Buffer<float> mean = x;
   std::vector<float> norms;
   std::vector<BlockScale> scales;
-  std::vector<std::uint8_t> packed = std::vector<std::uint8_t>(kCoordinates / 2);
-  std::vector<std::uint16_t> sums = std::vector<std::uint16_t>(kCoordinates);
-  std::vector<std::uint8_t> sums8 = std::vector<std::uint8_t>(kCoordinates);
+  Buffer<std::uint8_t> packed = Buffer<std::uint8_t>(kCoordinates / 2);
+  Buffer<std::uint16_t> sums = Buffer<std::uint16_t>(kCoordinates);
+  Buffer<std::uint8_t> sums8 = Buffer<std::uint8_t>(kCoordinates);
   std::vector<std::uint8_t> contributors =
       std::vector<std::uint8_t>(kCoordinates / kPacketCoordinates, kWorkers);
   std::string fault;
@@ -189,8 +203,8 @@ void run_step(benchmark::State &state, FastPath path, int max_log2, const Step &
 }
 
 void copy(benchmark::State &state) {
-  const std::vector<float> from(kCoordinates, 1.0F);
-  std::vector<float> to(kCoordinates);
+  const Buffer<float> from(kCoordinates, 1.0F);
+  Buffer<float> to(kCoordinates);
   for (auto _ : state) {
     std::memcpy(to.data(), from.data(), kBytes);
     benchmark::ClobberMemory();
@@ -215,13 +229,13 @@ void plain_transform(float *x, std::size_t n) {
 
 void float_transform(benchmark::State &state) {
   const std::size_t n = std::size_t{1} << state.range(0);
-  std::vector<float> x(kCoordinates);
+  Buffer<float> x(kCoordinates);
   std::mt19937 random(3);
   std::normal_distribution<float> normal;
   for (float &v : x)
     v = normal(random);
   // Twice is the identity.
-  const std::vector<float> before = x;
+  const Buffer<float> before = x;
   for (int twice = 0; twice < 2; ++twice)
     plain_transform(x.data(), n);
   for (std::size_t i = 0; i < n; ++i)
@@ -242,6 +256,7 @@ std::string block_name(int max_log2) { return "/block_log2_" + std::to_string(ma
 // Prints, notes errors and keeps the rates of the whole round.
 class Reporter : public benchmark::ConsoleReporter {
 public:
+  Reporter() : ConsoleReporter(OO_None) {}
   void ReportRuns(const std::vector<Run> &runs) override {
     for (const Run &r : runs) {
       failed = failed || r.error_occurred;

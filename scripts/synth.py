@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Kestrel Authors
-"""Synthesizes a module for ECP5 with yosys and compares its cells with a committed baseline.
+"""Synthesizes a module for ECP5 or UltraScale+ with yosys and compares its cells with a committed baseline.
 
 The area is what yosys maps, before place and route. Runs under build/venv (made by
 scripts/setup.sh) and starts itself again there when called with another Python.
@@ -10,6 +10,7 @@ scripts/setup.sh) and starts itself again there when called with another Python.
   scripts/synth.py --update                   writes the engine's figures into the baseline
   scripts/synth.py --top hv_mac --no-baseline one block, figures only
   scripts/synth.py --top hv_mac --check-only  reads it and runs `check -assert`, no mapping
+  scripts/synth.py --top thc_compress --parameter Lanes=1 --device xcup   UltraScale+ (no place and route)
 
 Exit status: 0 in bounds, 1 drift or over a limit, 2 synthesis failed or wrong usage.
 """
@@ -28,7 +29,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 VENV_PYTHON = ROOT / "build" / "venv" / "bin" / "python"
 
 YOSYS = "0.70"
-RTL_FOLDERS = (ROOT / "rtl" / "common", ROOT / "rtl" / "vision")
+RTL_FOLDERS = tuple(ROOT / "rtl" / name for name in ("common", "vision", "thc", "esa"))
 
 # Cells of the report and what the ECP5-85F has of each; None: the count is reported only.
 CELLS = {
@@ -39,6 +40,20 @@ CELLS = {
     "DP16KD": 208,
     "MULT18X18D": 156,
 }
+# UltraScale+ (synth_xilinx -family xcup): what the cell types of yosys count as. No device, so no limits.
+XCUP_CELLS = {
+    "LUT": r"LUT[1-6]$",
+    "FF": r"FD[RSCP]E",
+    "CARRY8": r"CARRY[48]$",
+    "MUXF": r"MUXF[789]$",
+    "LUTRAM": r"RAM\d+",
+    "SRL": r"SRL",
+    "RAMB18E2": r"RAMB18E2$",
+    "RAMB36E2": r"RAMB36E2$",
+    "DSP48E2": r"DSP48E2$",
+}
+# Counted exactly: one more is a decision.
+EXACT = ("DP16KD", "MULT18X18D", "RAMB18E2", "RAMB36E2", "DSP48E2")
 # A LUT4 site is taken by a LUT4 cell, twice by a carry cell, and by LUT RAM: one TRELLIS_DPR16X4 is a
 # slice of two LUTs that hold data and half of a slice that takes the write port (four with it).
 LUT_SITES = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4}
@@ -46,10 +61,14 @@ LUT_SITES = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4}
 
 def find_sources(generated, top):
     """The packages and the file of the top module; modules below it are found by name (-y)."""
-    packages, tops = [generated / "hv_pkg.sv"], []
-    for folder in RTL_FOLDERS:
-        packages += sorted(folder.glob("*_pkg.sv"))
-        tops += folder.glob(f"{top}.sv")
+    tops = [path for folder in RTL_FOLDERS for path in folder.glob(f"{top}.sv")]
+    packages = []
+    for path in tops:
+        if path.parent.name == "vision":
+            packages.append(generated / "hv_pkg.sv")
+        elif path.parent.name != "common":
+            packages += sorted(generated.glob("[!h]*_pkg.sv"))
+        packages += sorted(path.parent.glob("*_pkg.sv"))
     if not tops:
         sys.exit(f"synth.py: no {top}.sv in {' or '.join(str(folder) for folder in RTL_FOLDERS)}")
     return packages + tops
@@ -78,9 +97,14 @@ class Yosys:
         self.yosys.run_pass(f"tee -q -a {self.log} {command}", self.design)
 
 
-def count_cells(stat_json):
+def count_cells(stat_json, device):
     stat = json.loads(pathlib.Path(stat_json).read_text())
     found = stat["design"]["num_cells_by_type"]
+    if device == "xcup":
+        return {
+            cell: sum(int(number) for name, number in found.items() if re.match(pattern, name))
+            for cell, pattern in XCUP_CELLS.items()
+        }
     return {cell: int(found.get(cell, 0)) for cell in CELLS}
 
 
@@ -92,7 +116,8 @@ def work(options, scratch):
     libraries = "--libext .sv " + " ".join(f"-y {path}" for path in RTL_FOLDERS)
     parameters = " ".join(f"-G {parameter}" for parameter in options.parameter)
     # Black boxes of the device, for modules that instantiate a primitive.
-    yosys.run("read_verilog -lib +/ecp5/cells_bb.v")
+    if options.device == "ecp5":
+        yosys.run("read_verilog -lib +/ecp5/cells_bb.v")
     yosys.run(
         f"read_slang -D SYNTHESIS --top {options.top} {parameters} {includes} {libraries} {sources}"
     )
@@ -100,6 +125,12 @@ def work(options, scratch):
     yosys.run("proc")
     yosys.run("check -assert")
     if options.check_only:
+        return
+    if options.device == "xcup":
+        yosys.run(f"synth_xilinx -family xcup -flatten -noiopad -noclkbuf -top {options.top}")
+        yosys.run("check -assert")
+        yosys.run(f"tee -o {scratch / 'stat.json'} stat -json")
+        (scratch / "cells.json").write_text(json.dumps(count_cells(scratch / "stat.json", "xcup")))
         return
     # synth_ecp5 with two changes: wide multiplexers become slice multiplexers (ecp5_mux_map.v), and abc
     # maps LUTs instead of abc9, which takes three times as long here for 5 % more of them.
@@ -116,23 +147,28 @@ def work(options, scratch):
     yosys.run(f"tee -o {scratch / 'stat.json'} stat -json")
     if options.json:
         yosys.run(f"write_json {options.json}")
-    (scratch / "cells.json").write_text(json.dumps(count_cells(scratch / "stat.json")))
+    (scratch / "cells.json").write_text(json.dumps(count_cells(scratch / "stat.json", "ecp5")))
 
 
-def compare(cells, baseline, tolerance):
+def lut_sites(cells):
+    return sum(cells[cell] * number for cell, number in LUT_SITES.items())
+
+
+def compare(cells, baseline, tolerance, limits=True):
     """Returns the complaints about cells against the baseline (None where there is none)."""
     complaints = []
-    for cell, limit in CELLS.items():
-        if limit is not None and cells[cell] > limit:
-            complaints.append(f"{cell}: {cells[cell]} are more than the {limit} of the ECP5-85F")
-    sites = sum(cells[cell] * number for cell, number in LUT_SITES.items())
-    if sites > CELLS["LUT4"]:
-        complaints.append(f"LUT sites: {sites} are more than the {CELLS['LUT4']} of the ECP5-85F")
+    if limits and "LUT4" in cells:
+        for cell, limit in CELLS.items():
+            if limit is not None and cells[cell] > limit:
+                complaints.append(f"{cell}: {cells[cell]} are more than the {limit} of the ECP5-85F")
+        if lut_sites(cells) > CELLS["LUT4"]:
+            complaints.append(
+                f"LUT sites: {lut_sites(cells)} are more than the {CELLS['LUT4']} of the ECP5-85F"
+            )
     if baseline is not None:
-        for cell in CELLS:
+        for cell in cells:
             was, now = baseline.get(cell, 0), cells[cell]
-            # Block RAM and multipliers are counted exactly: one more is a decision.
-            margin = 0 if cell in ("DP16KD", "MULT18X18D") else max(8, tolerance * was)
+            margin = 0 if cell in EXACT else max(8, tolerance * was)
             if abs(now - was) > margin:
                 complaints.append(
                     f"{cell}: {now} against {was} of the baseline (allowed: {margin:.0f} off)"
@@ -151,8 +187,10 @@ def parse_arguments():
     )
     parser.add_argument("--include", nargs="+", type=pathlib.Path, default=[], help="include folders")
     parser.add_argument("--parameter", nargs="+", default=[], help="NAME=VALUE of the top module")
+    parser.add_argument("--device", default="ecp5", choices=["ecp5", "xcup"], help="default ecp5")
+    parser.add_argument("--baseline", type=pathlib.Path, help="default tests/synth/baseline_<device>.json")
     parser.add_argument(
-        "--baseline", type=pathlib.Path, default=ROOT / "tests" / "synth" / "baseline_ecp5.json"
+        "--no-limits", action="store_true", help="a block that need not fit the ECP5-85F by itself"
     )
     parser.add_argument("--tolerance", type=float, default=0.03, help="drift allowed (default 0.03)")
     parser.add_argument("--no-baseline", action="store_true", help="figures and limits only")
@@ -166,6 +204,7 @@ def parse_arguments():
     parser.add_argument("--scratch", type=pathlib.Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.include = options.include or [ROOT / "rtl" / "common"]
+    options.baseline = options.baseline or ROOT / "tests" / "synth" / f"baseline_{options.device}.json"
     return options
 
 
@@ -190,7 +229,8 @@ def main():
         if not sources:
             sources = find_sources(generate_package(scratch / "gen", options.config), options.top)
         name = options.top + "".join(f" {parameter}" for parameter in options.parameter)
-        print(f"synthesizing {name} for ECP5 (yosys {YOSYS})", flush=True)
+        device_name = {"ecp5": "ECP5", "xcup": "UltraScale+"}[options.device]
+        print(f"synthesizing {name} for {device_name} (yosys {YOSYS})", flush=True)
         begin = time.monotonic()
         log = scratch / "yosys.log"
         child = [VENV_PYTHON, __file__, *sys.argv[1:], "--scratch", scratch]
@@ -226,23 +266,28 @@ def main():
             print(f"synth.py: {options.baseline} knows no '{name}'; --update adds it", file=sys.stderr)
             return 2
 
-    print(f"{'cell':18}{'count':>9}{'ECP5-85F':>11}{'share':>8}{'baseline':>11}")
-    for cell, limit in CELLS.items():
+    size = "ECP5-85F" if options.device == "ecp5" else ""
+    print(f"{'cell':18}{'count':>9}{size:>11}{'share':>8}{'baseline':>11}")
+    for cell in cells:
+        limit = CELLS.get(cell)
         print(
             f"{cell:18}{cells[cell]:9}{limit or '':>11}"
             f"{f'{cells[cell] / limit:.1%}' if limit else '':>8}"
             f"{baseline[cell] if baseline else '':>11}"
         )
-    sites = sum(cells[cell] * number for cell, number in LUT_SITES.items())
-    print(f"{'LUT sites in all':18}{sites:9}{CELLS['LUT4']:>11}{sites / CELLS['LUT4']:>8.1%}")
+    if options.device == "ecp5":
+        sites = lut_sites(cells)
+        print(f"{'LUT sites in all':18}{sites:9}{CELLS['LUT4']:>11}{sites / CELLS['LUT4']:>8.1%}")
     print(f"synthesis took {seconds:.0f} s")
 
     if options.update:
-        baselines[name] = {"config": options.config, "yosys": YOSYS, "cells": cells}
+        baselines[name] = {"yosys": YOSYS, "cells": cells}
+        if options.top.startswith("hv_"):
+            baselines[name]["config"] = options.config
         options.baseline.parent.mkdir(parents=True, exist_ok=True)
         options.baseline.write_text(json.dumps(baselines, indent=2, sort_keys=True) + "\n")
         print(f"wrote {options.baseline}")
-    complaints = compare(cells, baseline, options.tolerance)
+    complaints = compare(cells, baseline, options.tolerance, not options.no_limits)
     for complaint in complaints:
         print(f"synth.py: {name}: {complaint}", file=sys.stderr)
     if complaints and baseline is not None:

@@ -92,7 +92,7 @@ std::vector<float> random_tensor(Random &random, std::size_t n) {
     }
     if (kind == 7) // one coordinate carries the norm
       y[at + static_cast<std::size_t>(random.range(0, 1023))] =
-          static_cast<float>(std::ldexp(1.0, power + 12));
+          static_cast<float>(std::ldexp(random.real(1.0, 2.0), power + 12));
     at += piece;
   }
   return y;
@@ -209,6 +209,51 @@ TEST_P(ThcFast, NormsOfEveryExponent) {
       codec.norms(y, std::span(&norm, 1));
       ASSERT_EQ(bits_of(norm), bits_of(block_norm(y))) << low << " " << high;
     }
+}
+
+// A sum of squares so little below 2^64 that double precision takes it for 2^64: the norm is the
+// fp32 number below 2^32.
+TEST_P(ThcFast, NormsAreTruncatedWhereDoublePrecisionCannotTell) {
+  __extension__ using Wide = unsigned __int128;
+  const auto root17 =
+      [](Wide v) { // the largest number of 17 bits and zeros whose square is not above v
+        std::uint64_t root = 0;
+        for (std::uint64_t bit = std::uint64_t{1} << 40; bit != 0; bit >>= 1)
+          if (Wide{root | bit} * (root | bit) <= v)
+            root |= bit;
+        const int zeros = std::max(0, static_cast<int>(std::bit_width(root)) - 17);
+        return root >> zeros << zeros;
+      };
+  // In units of 2^-7, the lowest bit of a number that counts.
+  std::vector<std::uint64_t> terms(3, std::uint64_t{1} << 38);
+  Wide rest = (Wide{1} << 76) - 1;
+  while (rest >> 50 != 0) {
+    terms.push_back(root17(rest));
+    rest -= Wide{terms.back()} * terms.back();
+  }
+  std::uint64_t best[2] = {};
+  Wide left = rest;
+  for (std::uint64_t a = root17(rest / 2); a >= 1U << 16 && a + 40000 > root17(rest / 2); --a) {
+    if (root17(Wide{a} * a) != a)
+      continue;
+    const std::uint64_t b = root17(rest - Wide{a} * a);
+    const Wide after = rest - Wide{a} * a - Wide{b} * b;
+    if (b >= 1U << 16 && after < left) {
+      left = after;
+      best[0] = a;
+      best[1] = b;
+    }
+  }
+  ASSERT_LT(left, Wide{1} << 24); // 2^-54 of the sum
+  terms.insert(terms.end(), best, best + 2);
+  std::vector<float> y(1024, 0.0F);
+  for (std::size_t i = 0; i < terms.size(); ++i)
+    y[37 * i % 1024] = static_cast<float>(static_cast<double>(terms[i]) / 128);
+  ASSERT_EQ(block_norm(y), 0x1.fffffep31F);
+  const FastCodec codec(Table{}, kMinBlockLog2, GetParam());
+  float norm = 0.0F;
+  codec.norms(y, std::span(&norm, 1));
+  EXPECT_EQ(norm, 0x1.fffffep31F);
 }
 
 // Compress with and without error feedback, for blocks of all sizes.
@@ -465,6 +510,54 @@ TEST_P(ThcFast, CompressExtremes) {
           ASSERT_EQ(codec.slow_blocks(), 0U);
         }
     }
+}
+
+// The rare coordinates: whose noise is just the fraction (rounded down), and one step beyond the
+// clamp on either side. With this table a fraction is a multiple of 128 / 2^24, as the noise is.
+TEST_P(ThcFast, TiesAndTheFirstStepBeyondTheClamp) {
+  Table table;
+  table.bits = 1;
+  table.granularity = 1;
+  table.values = {0, 1};
+  table.t = 4.0 / 3.0;
+  constexpr int kBlock = 15;
+  const BlockScale scale = make_scale(1.0F, table);
+  ASSERT_EQ(scale.gain, 384U);
+  const std::int64_t reach = (std::int64_t{1} << 23) / scale.gain; // z18 within the clamp
+  FastCodec codec(table, kBlock, GetParam());
+  const std::size_t n = std::size_t{1} << kBlock;
+  std::size_t ties = 0;
+  std::size_t above = 0;
+  std::size_t below = 0;
+  std::uint64_t state = 1;
+  for (std::uint64_t first = 0; first < 32 * n; first += n) {
+    std::vector<float> y(n); // norm 1, each coordinate +-2^-7.5 or so
+    for (float &v : y) {
+      state = state * 6364136223846793005U + 1442695040888963407U;
+      v = static_cast<float>(static_cast<std::int64_t>(state) >> 11) * 0x1p-52F * 0x1.3988e1p-7F;
+    }
+    const Keys keys = {{11, 12}, {13, 14}};
+    Flags flags;
+    const std::vector<std::int32_t> z = rotate(y, scale, keys.sign, first, flags);
+    for (std::size_t i = 0; i < n; ++i) {
+      const std::int64_t z18 = shift_right_rne(z[i], 8 - kBlock / 2);
+      const std::int64_t position = z18 * scale.gain + (1 << 23);
+      ties += position == (2 * noise_at(keys.noise, first + i) + 1) * 128 ? 1U : 0U;
+      above += z18 == reach + 1 ? 1U : 0U;
+      below += z18 == -reach - 1 ? 1U : 0U;
+    }
+    const Plain want = plain_compress(y, std::span(&scale, 1), table, keys, first, kBlock);
+    std::vector<std::uint8_t> packed(n / 2);
+    std::vector<float> error(n);
+    static_cast<void>(
+        codec.compress(y, std::span(&scale, 1), keys.sign, keys.noise, first, packed, error));
+    ASSERT_EQ(unpack_nibbles(packed), want.indices);
+    ASSERT_EQ(first_difference(error, want.error), n);
+  }
+  EXPECT_EQ(codec.slow_blocks(), 0U);
+  EXPECT_GT(ties, 0U);
+  EXPECT_GT(above, 0U);
+  EXPECT_GT(below, 0U);
 }
 
 TEST_P(ThcFast, AddFindsTheFirstBadCoordinate) {

@@ -328,6 +328,7 @@ TEST(TwoLevels, RacksAndSpineSumExactlyUnderLoss) {
         ASSERT_EQ(w.result(seq)->values, want) << "sequence " << seq;
       }
     }
+    EXPECT_TRUE(ps.reports().empty());
     EXPECT_GT(steps, 5000U);
     EXPECT_EQ(lost > 0, loss > 0);
     EXPECT_GT(switches[2].count(ref::Verdict::kCompleted), 15U) << "sums completed in the spine";

@@ -54,3 +54,5 @@ foreach(lanes IN ITEMS 1 2 8 16)
       Lanes=${lanes})
   endforeach()
 endforeach()
+
+include("${CMAKE_CURRENT_LIST_DIR}/thc_accel.cmake")

@@ -26,3 +26,12 @@ kestrel_add_test(
   LIBS
   kestrel::testbench
   axi_copy_probe)
+kestrel_add_test(
+  NAME
+  rtl.thc_accel
+  SOURCES
+  test_thc_accel.cpp
+  LIBS
+  kestrel::testbench
+  kestrel::contract
+  thc_accel_model)

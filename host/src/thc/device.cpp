@@ -285,6 +285,8 @@ Result<Mean> Device::decompress(std::span<const std::uint16_t> sums, unsigned bi
 Result<std::unique_ptr<Device>> make_device(std::string_view kind, const DeviceOptions &options) {
   if (kind == "fast")
     return make_functional_device(options);
+  if (kind == "rtl")
+    return make_verilated_device(options);
   return fail(ErrorCode::kNotFound, "THC device '{}'; known are fast, rtl", kind);
 }
 

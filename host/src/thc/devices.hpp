@@ -20,4 +20,8 @@ namespace kestrel::thc {
 /// The bit-exact functional device: sw_ref on this machine's processor, without time.
 [[nodiscard]] Result<std::unique_ptr<Device>> make_functional_device(const DeviceOptions &options);
 
+/// The cycle-accurate device: the Verilated accelerator with memory behind both channels. Errors:
+/// kUnsupported (a trace asked for in a build without traces), kIo (the trace file).
+[[nodiscard]] Result<std::unique_ptr<Device>> make_verilated_device(const DeviceOptions &options);
+
 } // namespace kestrel::thc

@@ -8,6 +8,7 @@ scripts/requirements-pnr.txt: `scripts/pnr_ecp5.py --setup` installs it into bui
 
   scripts/pnr_ecp5.py --seed 1 2 3
   scripts/pnr_ecp5.py --top hv_mac
+  scripts/pnr_ecp5.py --top pnr_thc_compress --parameter Lanes=1    a kernel in a frame of registers
 """
 
 import argparse
@@ -27,6 +28,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--top", default="hv_engine", help="module (default hv_engine)")
+    parser.add_argument("--parameter", nargs="+", default=[], help="NAME=VALUE of the top module")
     parser.add_argument("--seed", type=int, nargs="+", default=[1], help="seeds (default 1)")
     parser.add_argument("--speed", default="8", choices=["6", "7", "8"], help="grade (default 8)")
     parser.add_argument("--package", default="CABGA756")
@@ -49,6 +51,7 @@ def main():
     result = subprocess.run(
         [sys.executable, ROOT / "scripts" / "synth.py", "--top", options.top, "--no-baseline"]
         + ["--json", netlist, "--log", folder / "yosys.log"]
+        + (["--parameter", *options.parameter] if options.parameter else [])
     )
     if result.returncode != 0:
         return result.returncode

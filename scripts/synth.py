@@ -30,6 +30,7 @@ VENV_PYTHON = ROOT / "build" / "venv" / "bin" / "python"
 
 YOSYS = "0.70"
 RTL_FOLDERS = tuple(ROOT / "rtl" / name for name in ("common", "vision", "thc", "esa"))
+PNR_FOLDER = ROOT / "testbench" / "pnr"  # kernels in a frame of registers, for place and route
 
 # Cells of the report and what the ECP5-85F has of each; None: the count is reported only.
 CELLS = {
@@ -61,13 +62,15 @@ LUT_SITES = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4}
 
 def find_sources(generated, top):
     """The packages and the file of the top module; modules below it are found by name (-y)."""
-    tops = [path for folder in RTL_FOLDERS for path in folder.glob(f"{top}.sv")]
+    tops = [path for folder in (*RTL_FOLDERS, PNR_FOLDER) for path in folder.glob(f"{top}.sv")]
     packages = []
     for path in tops:
         if path.parent.name == "vision":
             packages.append(generated / "hv_pkg.sv")
         elif path.parent.name != "common":
             packages += sorted(generated.glob("[!h]*_pkg.sv"))
+        if path.parent == PNR_FOLDER:
+            packages += sorted((ROOT / "rtl" / top.split("_")[1]).glob("*_pkg.sv"))
         packages += sorted(path.parent.glob("*_pkg.sv"))
     if not tops:
         sys.exit(f"synth.py: no {top}.sv in {' or '.join(str(folder) for folder in RTL_FOLDERS)}")

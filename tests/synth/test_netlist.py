@@ -6,6 +6,10 @@
 Blocks are synthesized with `synth_ecp5 -nodsp` (cells with a behaviour in yosys's cells_sim.v: LUT4,
 carry, flip-flop), the cells are replaced by that behaviour, and Verilator runs both side by side. Blocks
 that need block RAM or hard multipliers are not covered: yosys has no simulation models of those cells.
+Memories of these blocks are mapped to LUT RAM and flip-flops.
+
+  tests/synth/test_netlist.py                the blocks that are not marked slow
+  tests/synth/test_netlist.py thc_compress   these
 
 Runs under build/venv and starts itself again there; exit status 77 (skipped) without it. Ends with
 `N passed, N failed`. KESTREL_SEED sets the seed.
@@ -21,8 +25,17 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 VENV_PYTHON = ROOT / "build" / "venv" / "bin" / "python"
 CYCLES = 40_000
 
+# Table of the default configuration, as in thc_core_pkg::thc_cfg_t.
+THC_CFG = (
+    "{4'd10, 8'd30, 8'd30, 8'd27, 8'd25, 8'd23, 8'd21, 8'd19, 8'd17, 8'd16, 8'd14, 8'd13, 8'd11, 8'd9,"
+    " 8'd7, 8'd5, 8'd3, 8'd0, %s, 64'h0123456789ABCDEF, 64'hFEDCBA9876543210}"
+)
+
+FIVE = {entries: f"5'd{entries}" for entries in (8, 16)}
+
 # Top, parameters, sources, inputs and outputs with their widths, and the statement that sets the
-# inputs of a cycle.
+# inputs of a cycle. `settle`: cycles until the outputs do not depend on what was in registers and
+# memories at first. `slow`: only by name.
 BLOCKS = [
     dict(
         top="ks_mul_s8",
@@ -57,6 +70,101 @@ BLOCKS = [
         drive="sum_i = (31'd1 << (19 + $urandom % 10)) | 31'($urandom >> 13); exp_i = 31'($urandom);"
         " recip_i = !r_busy_o && (cycle < 40 || $urandom % 3 == 0) && !started;"
         " prob_i = !r_busy_o && !recip_i && !started && cycle > 100; started = recip_i || prob_i;",
+    ),
+    dict(
+        top="thc_to_fixed",
+        parameters="",
+        instance="",
+        sources=["rtl/thc/thc_to_fixed.sv"],
+        inputs=dict(en_i=1, x_i=32, negate_i=1, exponent_i=8),
+        outputs=dict(v_o=27, out_of_range_o=1),
+        reset=False,
+        drive="en_i = cycle < 64 || ($urandom % 4) != 0; x_i = $urandom; negate_i = 1'($urandom);"
+        " exponent_i = $urandom % 4 == 0 ? 8'($urandom) : x_i[30:23] + 8'($urandom % 32) - 8'd3;",
+    ),
+    dict(
+        top="thc_to_float",
+        parameters="",
+        instance="",
+        sources=["rtl/thc/thc_to_float.sv"],
+        inputs=dict(en_i=1, v_i=27, negate_i=1, exponent_i=8),
+        outputs=dict(y_o=32, out_of_range_o=1),
+        reset=False,
+        drive="en_i = cycle < 64 || ($urandom % 4) != 0; v_i = 27'($signed($urandom) >>> ($urandom % 32));"
+        " negate_i = 1'($urandom); exponent_i = 8'($urandom);",
+    ),
+    dict(
+        top="thc_dequantise",
+        parameters="",
+        instance="",
+        sources=["rtl/thc/thc_dequantise.sv"],
+        inputs=dict(en_i=1, sum_i=16, range_i=16, align_i=4, factor_i=18, shift_i=2),
+        outputs=dict(v_o=27),
+        reset=False,
+        drive="en_i = cycle < 64 || ($urandom % 4) != 0; sum_i = 16'($urandom); range_i = 16'($urandom);"
+        " align_i = 4'($urandom); factor_i = 18'($urandom); if (cycle % 64 == 0) shift_i = 2'($urandom);",
+    ),
+    dict(
+        top="thc_aggregate",
+        parameters="-G Lanes=2 -G SumBits=8 -G MaxBeats=4",
+        instance="#(.Lanes(2), .SumBits(8), .MaxBeats(4))",
+        sources=[
+            "rtl/thc/thc_core_pkg.sv",
+            "rtl/common/ks_skid.sv",
+            "rtl/thc/thc_lookup.sv",
+            "rtl/thc/thc_aggregate.sv",
+        ],
+        inputs=dict(
+            clear_i=1, cfg_i=273, beats_i=3, s_axis_tdata=8, s_axis_tuser=2, s_axis_tlast=1,
+            s_axis_tvalid=1, m_axis_tready=1,
+        ),
+        outputs=dict(
+            s_axis_tready=1, m_axis_tdata=16, m_axis_tuser=8, m_axis_tlast=1, m_axis_tvalid=1, early_o=32,
+            late_o=32, refused_o=32, bad_index_o=32,
+        ),
+        reset=True,
+        drive=f"cfg_i = {THC_CFG % FIVE[8]}; clear_i = cycle % 4096 == 4095;"
+        " if (cycle % 4096 == 0) beats_i = 3'(1 + $urandom % 4);"
+        " if (!s_axis_tvalid || started) begin s_axis_tvalid = cycle % 4096 < 4000 && $urandom % 4 != 0;"
+        " s_axis_tdata = 8'($urandom); s_axis_tuser = 2'($urandom) & 2'($urandom); s_axis_tlast = $urandom % 3 == 0; end"
+        " m_axis_tready = cycle % 4096 > 4000 || $urandom % 4 != 0;",
+        taken="s_axis_tvalid && r_s_axis_tready",
+        settle=5000,
+    ),
+    dict(
+        top="thc_compress",
+        parameters="-G Lanes=1 -G MaxLog2=10",
+        instance="#(.Lanes(1), .MaxLog2(10))",
+        sources=[
+            "rtl/thc/thc_core_pkg.sv",
+            *(f"rtl/common/{name}.sv" for name in ("ks_fifo", "ks_skid")),
+            *(
+                f"rtl/thc/{name}.sv"
+                for name in (
+                    "thc_threefry", "thc_random", "thc_sign", "thc_noise", "thc_hadamard_stage",
+                    "thc_hadamard_core", "thc_to_fixed", "thc_quantise", "thc_levels", "thc_delay",
+                    "thc_to_float", "thc_compress",
+                )
+            ),
+        ],
+        inputs=dict(
+            clear_i=1, cfg_i=273, first_i=64, error_out_i=1, s_axis_tvalid=1, s_axis_tdata=32,
+            s_scale_tvalid=1, s_scale_tdata=47, m_axis_tready=1, m_err_tready=1,
+        ),
+        outputs=dict(
+            s_axis_tready=1, s_scale_tready=1, m_axis_tvalid=1, m_axis_tdata=4, m_axis_tlast=1,
+            m_err_tvalid=1, m_err_tdata=32, m_err_tlast=1, out_of_range_o=1,
+        ),
+        reset=True,
+        # A scale for coordinates of about 1 in a block of 2^10: l = 1.1 * 2^5.
+        drive=f"cfg_i = {THC_CFG % FIVE[16]}; clear_i = cycle == 10; first_i = 64'd1024; error_out_i = 1;"
+        " s_scale_tvalid = 1; s_scale_tdata = {5'd20, 17'd82838, 17'd6483, 8'd132};"
+        " if (!s_axis_tvalid || started) begin s_axis_tvalid = cycle > 12 && $urandom % 8 != 0;"
+        " s_axis_tdata = {1'($urandom), 8'd124 + 8'($urandom % 5), 23'($urandom)}; end"
+        " m_axis_tready = $urandom % 8 != 0; m_err_tready = $urandom % 8 != 0;",
+        taken="s_axis_tvalid && r_s_axis_tready",
+        settle=6000,
+        slow=True,
     ),
 ]
 
@@ -118,11 +226,12 @@ def testbench(block):
         "      rst_ni = cycle >= 8;",
         f"      {block['drive']}",
         "      #1;",
-        f"      if (cycle > 400 && {r} != {n}) begin",
+        f"      if (cycle > {block.get('settle', 400)} && {r} != {n}) begin",
         f'        $display("MISMATCH in cycle %0d: RTL %h, netlist %h", cycle, {r}, {n}); $finish;',
         "      end",
         f"      if ({r} != {last}) changes++;",
         f"      {last} = {r};",
+        *([f"      started = {block['taken']};"] if "taken" in block else []),
         "      clk_i = 1; #1; clk_i = 0;",
         "    end",
         '    $display("COMPARED %0d cycles, %0d changes", cycle, changes);',
@@ -167,17 +276,21 @@ def main():
         print("build/venv is missing (scripts/setup.sh makes it): skipped")
         return 77
     if pathlib.Path(sys.prefix).resolve() != VENV_PYTHON.parent.parent.resolve():
-        return subprocess.run([VENV_PYTHON, __file__]).returncode
+        return subprocess.run([VENV_PYTHON, __file__, *sys.argv[1:]]).returncode
+    chosen = [b for b in BLOCKS if b["top"] in sys.argv[1:] or (len(sys.argv) == 1 and not b.get("slow"))]
+    if len(chosen) < len(sys.argv) - 1:
+        print(f"there are only {', '.join(b['top'] for b in BLOCKS)}")
+        return 2
     seed = int(os.environ.get("KESTREL_SEED", "1"), 0)
     print(f"KESTREL_SEED={seed}")
     failed = 0
     with tempfile.TemporaryDirectory(prefix="kestrel-netlist-") as folder:
-        for block in BLOCKS:
+        for block in chosen:
             problem = run(block, pathlib.Path(folder), seed % 2**31)
             if problem:
                 failed += 1
                 print(f"FAIL {block['top']}: {problem}")
-    print(f"{len(BLOCKS) - failed} passed, {failed} failed")
+    print(f"{len(chosen) - failed} passed, {failed} failed")
     return 1 if failed else 0
 
 

@@ -74,6 +74,7 @@ void Worker::send(std::uint32_t seq, Type type, std::uint8_t flags, std::vector<
     p.flags |= flag::kSet;
   }
   p.prio = prio_(seq);
+  p.config = config_.tag;
   if (type == Type::kAck) {
     p.bitmap = std::uint32_t{1} << index_;
   } else if (results_[seq]) { // all of it

@@ -63,6 +63,7 @@ struct HostConfig {
   unsigned give_up =
       40; ///< requests of the PS, or sendings of a SwitchML worker, without an answer
   std::uint32_t history = 4096; ///< results that the PS keeps
+  std::uint16_t tag = 0;        ///< of the compression, in every contribution
 };
 
 struct WorkerCounters {

@@ -26,3 +26,12 @@ kestrel_add_test(
   "${CMAKE_CURRENT_LIST_DIR}/test_esa_control.cpp"
   LIBS
   kestrel::host)
+kestrel_add_test(
+  NAME
+  host.esa_thc
+  SOURCES
+  "${CMAKE_CURRENT_LIST_DIR}/test_esa_thc.cpp"
+  LIBS
+  kestrel::host
+  TIMEOUT
+  120)

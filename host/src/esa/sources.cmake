@@ -11,6 +11,7 @@ list(
   "${CMAKE_CURRENT_LIST_DIR}/json.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/pcapng.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/scenario.cpp"
+  "${CMAKE_CURRENT_LIST_DIR}/thc_fabric.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/verilated_switch.cpp")
 # The device "rtl"; like the other Verilated models it is part of the build, not of an installation.
 list(APPEND KESTREL_HOST_PRIVATE_LIBS $<BUILD_INTERFACE:esa_switch_model>

@@ -208,6 +208,25 @@ TEST_F(Aggregator, QuorumNotReachedWaitsForOneMore) {
   EXPECT_EQ(take().size(), 2U); // the time has passed: at once
 }
 
+TEST_F(Aggregator, NormsMayHaveATimeOfTheirOwn) {
+  options.norm_timeout = 300ms;
+  start(3, 1);
+  receive(0, norm(0, 1, {1.0F}));
+  receive(1, norm(1, 1, {1.0F}));
+  tick(250ms);
+  EXPECT_TRUE(take().empty());
+  receive(2, norm(2, 1, {1.0F}));
+  EXPECT_EQ(take().size(), 3U);
+  receive(0, norm(0, 10, {1.0F})); // its time ends after that of the packet below
+  receive(0, data(0, 1, 1, 15));
+  EXPECT_EQ(core->tick(now), now + 50ms);
+  tick(51ms);
+  ASSERT_EQ(take().size(), 3U);
+  EXPECT_EQ(core->tick(now), now + 249ms);
+  tick(250ms);
+  EXPECT_EQ(take().at(0).header.seq, 10U);
+}
+
 TEST_F(Aggregator, LateContributionBringsTheResultAgain) {
   start(2, 1);
   agree_on_norms(1);

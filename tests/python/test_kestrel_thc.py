@@ -3,8 +3,11 @@
 # Copyright The Kestrel Authors
 """The Python package kestrel_thc: binding, and the hook in real DistributedDataParallel processes."""
 
+import json
 import os
+import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -129,6 +132,57 @@ class Binding(unittest.TestCase):
             np.testing.assert_array_equal(tensors[0], tensors[1])
             results.append(tensors[0])
         np.testing.assert_array_equal(results[0], results[1])
+
+
+class Command(unittest.TestCase):
+    """`kestrel aggregator` as a process. KESTREL_BIN names the program."""
+
+    PROGRAM = os.environ.get("KESTREL_BIN", "build/release/bin/kestrel")
+
+    def test_aggregates_until_told_to_end(self):
+        with tempfile.TemporaryDirectory() as folder:
+            report = os.path.join(folder, "report.json")
+            options = ["--port", "0", "--quorum", "2", "--quorum-timeout", "100", "--json", report]
+            process = subprocess.Popen(
+                [self.PROGRAM, "aggregator", *options], stdout=subprocess.PIPE, text=True
+            )
+            try:
+                ready = json.loads(process.stdout.readline())
+                self.assertTrue(ready["ready"])
+                self.assertEqual(ready["table"], Table().values)
+                self.assertEqual(ready["table_tag"], Table().tag)
+                workers = [Worker(ready["endpoint"], rank, 3) for rank in range(3)]
+                x = [np.full(5000, rank + 1.0, np.float32) for rank in range(3)]
+                # The third worker is missing: after 100 ms the quorum of two goes on.
+                self.assertEqual(
+                    in_threads([lambda w=w: workers[w].all_reduce_mean(x[w]) for w in range(2)]),
+                    [None, None],
+                )
+                np.testing.assert_array_equal(x[0], x[1])
+                self.assertAlmostEqual(float(x[0].mean()), 1.5, delta=0.05)
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+                    other.sendto(b"not ours", ("127.0.0.1", ready["port"]))
+                process.send_signal(signal.SIGTERM)
+                self.assertEqual(process.wait(20), 0)
+            finally:
+                process.kill()
+                process.stdout.close()
+            with open(report) as file:
+                counts = json.load(file)
+            self.assertEqual(counts["contributions"], 2 * 6)
+            self.assertEqual((counts["partial"], counts["complete"]), (1, 5))
+            self.assertEqual(counts["foreign"], 1)
+            self.assertEqual(counts["jobs"][0]["workers"][2]["missed"], 1)
+
+    def test_wrong_arguments(self):
+        for options in (["--granularity", "3"], ["--address", "nowhere"], ["--quorum", "40"],
+                        ["--values", "0,1,2"]):
+            done = subprocess.run(
+                [self.PROGRAM, "aggregator", "--port", "0", *options],
+                capture_output=True, text=True, timeout=20,
+            )
+            self.assertEqual(done.returncode, 1, options)
+            self.assertIn("kestrel aggregator: ", done.stderr)
 
 
 # --- in worker processes ---

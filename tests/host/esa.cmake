@@ -35,3 +35,17 @@ kestrel_add_test(
   kestrel::host
   TIMEOUT
   120)
+kestrel_add_test(
+  NAME
+  host.esa_program
+  SOURCES
+  "${CMAKE_CURRENT_LIST_DIR}/test_esa_program.cpp"
+  LIBS
+  kestrel::host
+  nlohmann_json::nlohmann_json
+  LABELS
+  e2e
+  TIMEOUT
+  120)
+target_compile_definitions(test_host_esa_program PRIVATE KESTREL_PROGRAM="$<TARGET_FILE:kestrel>")
+add_dependencies(test_host_esa_program kestrel)

@@ -156,7 +156,7 @@ module thc_accel
     .win_we_o(win_we), .win_wsel_o(win_wsel), .win_waddr_o(win_waddr), .win_wdata_o(win_wdata),
     .win_rsel_o(win_rsel), .win_raddr_o(win_raddr), .win_rdata_i(win_rdata),
     .busy_i(busy), .status_i(status), .error_i(error),
-    .result_i({bad_index, 24'd0, contributors_q, nonfinite_index}), .cnt_i(cnt),
+    .result_i({bad_index, 24'd0, contributors_q, nonfinite ? nonfinite_index : '0}), .cnt_i(cnt),
     .irq_done_i(irq_done), .irq_error_i(irq_error), .irq_o
   );
 

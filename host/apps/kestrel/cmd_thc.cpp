@@ -4,9 +4,12 @@
 // kestrel thc: compressed aggregation of gradients on a device, and its quantisation tables.
 #include "cli.hpp"
 
+#include <charconv>
 #include <cmath>
 #include <memory>
 #include <optional>
+#include <string>
+#include <system_error>
 #include <vector>
 
 #include "kestrel/npy.hpp"
@@ -29,8 +32,7 @@ struct RoundTripArguments {
   std::string device = "fast";
   std::string input, output, packed, sums, json;
   TableOptions table;
-  std::vector<unsigned> contributors;
-  bool contributors_given = false;
+  std::optional<std::string> contributors; // "0,2,3"
   int block_log2 = ref_max();
   std::uint64_t seed = 1;
   std::uint32_t round = 0;
@@ -70,6 +72,25 @@ Result<thc::ref::Table> make_table(const TableOptions &options) {
   table.granularity = options.granularity;
   table.values = thc::ref::solve_table(options.bits, options.granularity, options.p).values;
   return table;
+}
+
+/// Numbers of workers, separated by commas; at least one.
+Result<std::vector<unsigned>> parse_contributors(const std::string &text) {
+  std::vector<unsigned> result;
+  const char *at = text.data();
+  const char *const end = at + text.size();
+  while (true) {
+    unsigned worker = 0;
+    const auto [next, error] = std::from_chars(at, end, worker);
+    if (error != std::errc{} || (next != end && *next != ','))
+      return fail(ErrorCode::kInvalidArgument,
+                  "--contributors '{}': numbers of workers from 0, separated by commas, are needed",
+                  text);
+    result.push_back(worker);
+    if (next == end)
+      return result;
+    at = next + 1;
+  }
 }
 
 /// Squared error against the contributors' mean in double precision, over the mean's squared norm;
@@ -127,8 +148,6 @@ Result<void> round_trip(const RoundTripArguments &arguments) {
                 arguments.input, fmt::join(array.shape, ", "));
   const auto workers = static_cast<std::size_t>(array.shape[0]);
   const auto d = static_cast<std::size_t>(array.shape[1]);
-  if (arguments.contributors_given && arguments.contributors.empty())
-    return fail(ErrorCode::kInvalidArgument, "--contributors: no worker is named");
   KESTREL_ASSIGN(const thc::ref::Table table, make_table(arguments.table));
   KESTREL_ASSIGN(auto device, thc::make_device(arguments.device, arguments.device_options));
 
@@ -137,10 +156,12 @@ Result<void> round_trip(const RoundTripArguments &arguments) {
   options.block_log2 = arguments.block_log2;
   options.seed = arguments.seed;
   options.round = arguments.round;
-  options.contributors = arguments.contributors;
-  if (options.contributors.empty())
+  if (arguments.contributors) {
+    KESTREL_ASSIGN(options.contributors, parse_contributors(*arguments.contributors));
+  } else {
     for (unsigned worker = 0; worker < workers; ++worker)
       options.contributors.push_back(worker);
+  }
   std::optional<thc::RoundTrip> trip;
   {
     Progress progress(fmt::format("thc on {}", device->name()), 2 * options.contributors.size() + 2,
@@ -293,9 +314,7 @@ void add_round_trip(CLI::App *parent, int &status) {
   command
       ->add_option("--contributors", arguments->contributors,
                    "Workers whose contribution arrives, from 0 (default: all)")
-      ->delimiter(',')
-      ->expected(0, 255)
-      ->each([a = arguments.get()](const std::string &) { a->contributors_given = true; });
+      ->type_name("W,W,...");
   add_table_options(command, arguments->table);
   command
       ->add_option("--table", arguments->table.values,

@@ -415,7 +415,11 @@ module esa_arbiter
     if (slot4) begin
       length4             = 16'(50 + 64 * ValueBeats);
       header4.format      = v_job.format;
-      header4.packet_type = dec.out_type;
+      unique case (dec.as)
+        AS_RESULT: header4.packet_type = 8'(PKT_RESULT);
+        AS_DATA:   header4.packet_type = 8'(PKT_DATA);
+        default:   header4.packet_type = 8'(PKT_PARTIAL);
+      endcase
       header4.flags       = (dec.keep_set ? ctx4_q.header.flags & 8'(FLAG_SET) : 8'd0) |
                             (dec.view.ecn ? 8'(FLAG_ECN) : 8'd0);
       header4.fan_in      = 8'(v_job.fan_in);

@@ -12,7 +12,6 @@
 `default_nettype none
 
 module esa_decide
-  import ks_wire_pkg::*;
   import esa_pkg::*;
 (
   input  wire settings_t settings_i,
@@ -71,7 +70,7 @@ module esa_decide
     used_flip_o = 1'b0;
     completing  = 1'b0;
     dec_o = '{verdict: req_i.bad, op: OP_READ, value_write: 1'b0, out: OUT_NONE, to: TO_PS,
-              out_type: 8'(PKT_PARTIAL), set_collision: 1'b0, set_negative: 1'b0, keep_set: 1'b1,
+              as: AS_PARTIAL, set_collision: 1'b0, set_negative: 1'b0, keep_set: 1'b1,
               view: slot_i};
 
     case (req_i.kind)
@@ -237,10 +236,10 @@ module esa_decide
     if (completing) begin
       dec_o.out = OUT_SLOT;
       if (req_i.uplink) begin
-        dec_o.out_type = 8'(PKT_DATA);
+        dec_o.as = AS_DATA;
       end else if (!via_ps) begin
-        dec_o.out_type = 8'(PKT_RESULT);
-        dec_o.to       = dec_o.verdict == V_ANSWERED ? TO_SENDER : TO_MEMBERS;
+        dec_o.as = AS_RESULT;
+        dec_o.to = dec_o.verdict == V_ANSWERED ? TO_SENDER : TO_MEMBERS;
       end
     end
   end

@@ -131,13 +131,15 @@ package esa_pkg;
     TO_SENDER  = 2'd2      // the port that the packet came from
   } to_e;
 
+  typedef enum logic [1:0] { AS_PARTIAL = 2'd0, AS_RESULT = 2'd1, AS_DATA = 2'd2 } as_e;
+
   typedef struct packed {
     verdict_e   verdict;
     value_op_e  op;
     logic       value_write;
     out_e       out;
     to_e        to;
-    logic [7:0] out_type;        // OUT_SLOT: packet type
+    as_e        as;              // OUT_SLOT: packet type
     logic       set_collision;   // OUT_PACKET: flags that are added
     logic       set_negative;
     logic       keep_set;        // OUT_SLOT: FLAG_SET is that of the packet

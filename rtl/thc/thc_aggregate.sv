@@ -176,7 +176,10 @@ module thc_aggregate #(
       far1_q  <= c2_q.valid && c2_q.addr == c0.addr;
       c1_q    <= c0;
     end
-    if (!rst_ni || clear_i) c1_q.valid <= 1'b0;
+    if (!rst_ni || clear_i) begin
+      c1_q.valid <= 1'b0;
+      c1_q.emit  <= 1'b0;
+    end
   end
 
   for (genvar i = 0; i < Lanes; i++) begin : gen_lookup
@@ -197,7 +200,10 @@ module thc_aggregate #(
       near2_q <= near1_q && !c1_q.first;
       c2_q    <= c1_q;
     end
-    if (!rst_ni || clear_i) c2_q.valid <= 1'b0;
+    if (!rst_ni || clear_i) begin
+      c2_q.valid <= 1'b0;
+      c2_q.emit  <= 1'b0;
+    end
   end
 
   always_comb begin

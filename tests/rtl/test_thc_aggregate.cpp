@@ -113,7 +113,7 @@ template <class V> class Bench {
 public:
   Bench(std::size_t lanes_a_beat, unsigned bits, std::uint64_t seed)
       : lanes(lanes_a_beat), sum_bits(bits), rng(seed), model(lanes, (1U << sum_bits) - 1),
-        sim(SimulationConfig{.seed = seed}) {
+        sim(SimulationConfig{.seed = seed, .reset_cycles = 1}) {
     v().clear_i = 0;
     v().beats_i = 1;
     reset();

@@ -89,8 +89,8 @@ class Cluster {
 public:
   Cluster(Medium medium, unsigned workers, const WorkerOptions &options = {},
           AggregatorOptions aggregator = {}, const Faults &faults = {},
-          std::chrono::milliseconds timeout = 10s)
-      : options_(options), workers_(workers), timeout_(timeout) {
+          std::chrono::milliseconds timeout = 10s, std::chrono::milliseconds reminder = 10ms)
+      : options_(options), timeout_(timeout), reminder_(reminder) {
     aggregator.table = options.compression.table;
     if (medium == Medium::kLocal) {
       local_ = LocalAggregator::create(aggregator).value();
@@ -115,7 +115,7 @@ public:
     o.workers = workers;
     o.table = options_.compression.table;
     o.timeout = timeout_;
-    o.reminder = 10ms;
+    o.reminder = reminder_;
     return o;
   }
   std::unique_ptr<Worker> make(unsigned rank, unsigned workers, const WorkerOptions &options,
@@ -152,8 +152,8 @@ public:
 
 private:
   WorkerOptions options_;
-  unsigned workers_;
   std::chrono::milliseconds timeout_;
+  std::chrono::milliseconds reminder_;
   std::shared_ptr<LocalAggregator> local_;
   std::unique_ptr<AggregatorServer> server_;
   std::vector<std::unique_ptr<Worker>> workers_list_;
@@ -251,12 +251,13 @@ TEST_P(OverMedium, WithAQuorumLossBecomesPartialSumsAndAllDecodeTheSame) {
   options.compression.block_log2 = 12;
   AggregatorOptions aggregator;
   aggregator.quorum = 2;
-  aggregator.quorum_timeout = 4ms; // before the first reminder
+  aggregator.quorum_timeout = 30ms; // before the first reminder
+  aggregator.norm_timeout = 5s;     // nobody is left out of a round
   Faults faults;
   faults.loss_up = 0.05;
   faults.loss_down = 0.05;
   faults.seed = test_seed();
-  Cluster cluster(GetParam(), 4, options, aggregator, faults);
+  Cluster cluster(GetParam(), 4, options, aggregator, faults, 10s, 100ms);
   // The same gradient again and again: error feedback makes the sum of the means right even though
   // contributions get lost.
   const auto constant = gradients(4, 20000);
@@ -281,7 +282,7 @@ TEST_P(OverMedium, WithAQuorumLossBecomesPartialSumsAndAllDecodeTheSame) {
     lost += cluster[w].stats().lost;
   }
   EXPECT_GT(lost, 0U);
-  EXPECT_LT(nmse(total, truth), first / 3);
+  EXPECT_LT(nmse(total, truth), first / 2);
 }
 
 TEST_P(OverMedium, AStragglerIsLeftBehindAndKeepsItsGradient) {
@@ -372,7 +373,9 @@ TEST_P(OverMedium, BadTensorsAreRefusedByCoordinateAndCanBeTriedAgain) {
     ASSERT_FALSE(result);
     EXPECT_EQ(result.error().code, ErrorCode::kInvalidArgument);
     EXPECT_NE(result.error().message.find(text), std::string::npos) << result.error().message;
-    EXPECT_EQ(std::memcmp(before.data(), tensor.data(), 4 * tensor.size()), 0);
+    EXPECT_TRUE(std::equal(before.begin(), before.end(), tensor.begin(), [](float a, float b) {
+      return std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b); // NaN, too
+    }));
   };
   constexpr float kInf = std::numeric_limits<float>::infinity();
   Vector bad(3000, 1.0F);

@@ -95,6 +95,35 @@ TEST(Campaign, WithoutFaultsNothingIsResentByTimers) {
   EXPECT_EQ(count(*tally, ref::Verdict::kDuplicate), 0U);
 }
 
+/// The same through the Verilated switch, a few thousand packets a policy.
+TEST(Campaign, SwitchInRtl) {
+  std::uint64_t preempted = 0;
+  for (const ref::Policy policy : {ref::Policy::kEsa, ref::Policy::kAtp, ref::Policy::kSwitchMl}) {
+    Random random;
+    SCOPED_TRACE(random.note());
+    CampaignConfig config;
+    config.device = "rtl";
+    config.packets = 4'000;
+    config.seed = static_cast<std::uint64_t>(random.range(0, 1 << 30));
+    config.model.policy = policy;
+    if (policy == ref::Policy::kAtp) {
+      config.model.completed = ref::Completed::kViaPs;
+    }
+    const auto tally = run_campaign(config);
+    if (!tally.ok() && tally.error().code == ErrorCode::kUnsupported) {
+      GTEST_SKIP() << tally.error().message;
+    }
+    ASSERT_TRUE(tally.ok()) << tally.error().message;
+    EXPECT_TRUE(tally->passed());
+    EXPECT_EQ(tally->wrong, 0U);
+    EXPECT_EQ(tally->wrong_emissions, 0U);
+    EXPECT_EQ(tally->unaccounted, 0U);
+    EXPECT_GT(tally->exact, 500U);
+    preempted += count(*tally, ref::Verdict::kPreempted);
+  }
+  EXPECT_GT(preempted, 20U);
+}
+
 TEST(Campaign, SameSeedSameTally) {
   CampaignConfig config;
   config.packets = 5'000;

@@ -119,7 +119,7 @@ private:
 void Campaign::damage(std::vector<std::uint8_t> &frame) {
   ++tally.damaged;
   if (chance(0.2)) {
-    frame.resize(upto(frame.size() - 1));
+    frame.resize(1 + upto(frame.size() - 2)); // nothing at all is no frame
     return;
   }
   // One flipped bit from the IPv4 header on: the checksums or a check see it for certain.

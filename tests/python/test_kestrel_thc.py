@@ -151,6 +151,8 @@ class Command(unittest.TestCase):
                 self.assertTrue(ready["ready"])
                 self.assertEqual(ready["table"], Table().values)
                 self.assertEqual(ready["table_tag"], Table().tag)
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+                    other.sendto(b"not ours", ("127.0.0.1", ready["port"]))
                 workers = [Worker(ready["endpoint"], rank, 3) for rank in range(3)]
                 x = [np.full(5000, rank + 1.0, np.float32) for rank in range(3)]
                 # The third worker is missing: after 100 ms the quorum of two goes on.
@@ -160,8 +162,6 @@ class Command(unittest.TestCase):
                 )
                 np.testing.assert_array_equal(x[0], x[1])
                 self.assertAlmostEqual(float(x[0].mean()), 1.5, delta=0.05)
-                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
-                    other.sendto(b"not ours", ("127.0.0.1", ready["port"]))
                 process.send_signal(signal.SIGTERM)
                 self.assertEqual(process.wait(20), 0)
             finally:

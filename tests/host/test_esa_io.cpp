@@ -311,6 +311,15 @@ TEST(Packets, RandomBytesIntoTheSwitch) {
   std::vector<Ingress> in;
   for (int i = 0; i < 20'000; ++i) {
     Ingress one = *parse_packet_line(packet_json(random.range(0, 1)).dump(), config);
+    if (random.chance(0.05)) {
+      one.frame.push_back(0); // longer than its IPv4 length
+    } else if (random.chance(0.05)) {
+      ref::Packet odd; // six bytes that call themselves 32-bit lanes
+      odd.format = ref::Format::kThcSum8;
+      odd.values.assign(6, 1);
+      one.frame = ref::make_frame(odd);
+      one.frame[44] = 0x10 | static_cast<std::uint8_t>(ref::Format::kInt32);
+    }
     for (int k = random.range(0, 3); k > 0; --k) {
       one.frame[static_cast<std::size_t>(random.range(0, static_cast<int>(one.frame.size()) - 1))] =
           static_cast<std::uint8_t>(random.range(0, 255));

@@ -4,26 +4,31 @@
 # Source list of the aggregation switch, packages first (ks_wire_pkg.sv and esa_regs_pkg.sv are
 # generated), and its Verilated model of the device "rtl".
 
+# Another folder here is for tests of what a fault in the RTL does (scripts/esa_mutations.py).
+set(KESTREL_ESA_RTL_DIR
+    "${CMAKE_CURRENT_LIST_DIR}"
+    CACHE PATH "RTL of the aggregation switch")
+mark_as_advanced(KESTREL_ESA_RTL_DIR)
 get_target_property(esa_wire_sv kestrel_contract KESTREL_WIRE_SV)
 get_target_property(esa_regs_sv kestrel_contract KESTREL_ESA_SV)
 set(ESA_SWITCH_SV
     "${esa_wire_sv}"
     "${esa_regs_sv}"
-    "${CMAKE_CURRENT_LIST_DIR}/esa_pkg.sv"
-    "${CMAKE_CURRENT_LIST_DIR}/../thc/thc_lookup.sv"
-    "${CMAKE_CURRENT_LIST_DIR}/esa_decide.sv"
-    "${CMAKE_CURRENT_LIST_DIR}/esa_meta.sv"
-    "${CMAKE_CURRENT_LIST_DIR}/esa_check.sv"
-    "${CMAKE_CURRENT_LIST_DIR}/esa_jobs.sv"
-    "${CMAKE_CURRENT_LIST_DIR}/esa_value.sv"
-    "${CMAKE_CURRENT_LIST_DIR}/esa_arbiter.sv"
-    "${CMAKE_CURRENT_LIST_DIR}/esa_ingress.sv"
-    "${CMAKE_CURRENT_LIST_DIR}/esa_egress.sv"
-    "${CMAKE_CURRENT_LIST_DIR}/esa_counters.sv"
-    "${CMAKE_CURRENT_LIST_DIR}/esa_control.sv"
-    "${CMAKE_CURRENT_LIST_DIR}/esa_switch.sv"
+    "${KESTREL_ESA_RTL_DIR}/esa_pkg.sv"
+    "${kestrel_SOURCE_DIR}/rtl/thc/thc_lookup.sv"
+    "${KESTREL_ESA_RTL_DIR}/esa_decide.sv"
+    "${KESTREL_ESA_RTL_DIR}/esa_meta.sv"
+    "${KESTREL_ESA_RTL_DIR}/esa_check.sv"
+    "${KESTREL_ESA_RTL_DIR}/esa_jobs.sv"
+    "${KESTREL_ESA_RTL_DIR}/esa_value.sv"
+    "${KESTREL_ESA_RTL_DIR}/esa_arbiter.sv"
+    "${KESTREL_ESA_RTL_DIR}/esa_ingress.sv"
+    "${KESTREL_ESA_RTL_DIR}/esa_egress.sv"
+    "${KESTREL_ESA_RTL_DIR}/esa_counters.sv"
+    "${KESTREL_ESA_RTL_DIR}/esa_control.sv"
+    "${KESTREL_ESA_RTL_DIR}/esa_switch.sv"
     CACHE INTERNAL "RTL of the aggregation switch")
-set(ESA_INCLUDE_DIR "${CMAKE_CURRENT_LIST_DIR}/../common" CACHE INTERNAL "Macro headers of the RTL")
+set(ESA_INCLUDE_DIR "${kestrel_SOURCE_DIR}/rtl/common" CACHE INTERNAL "Macro headers of the RTL")
 
 # esa_switch_model: Verilated switch of 4096 slots.
 kestrel_verilate(

@@ -269,7 +269,7 @@ module esa_arbiter
                     jidx: s0_jidx_q, job: s0_job_q, header: s0_head.header,
                     ip_length: s0_head.ip_length};
 
-  esa_check #(.ValueBeats) u_check (
+  esa_check #(.ValueBeats(ValueBeats)) u_check (
     .header_i(s0_head.header), .payload_i(s0_head.ip_length - 16'd50), .port_i(s0_port_q),
     .hit_i(s0_hit_q), .jidx_i(s0_jidx_q), .job_i(s0_job_q), .policy_i(settings_i.policy), .slots_i,
     .req_o(s0_req), .index_o(s0_index)
@@ -335,7 +335,7 @@ module esa_arbiter
   assign idle_o = !a_valid_q && !b_valid_q && !c_valid_q && !dummy && !s0_valid_q && !v1_q && !v2_q &&
                   !v3_q && !v4_q;
 
-  esa_meta #(.Slots) u_meta (
+  esa_meta #(.Slots(Slots)) u_meta (
     .clk_i, .rst_ni, .settings_i,
     .valid_i(ctl1_q || (v1_q && s1_q.head && !ctx1_q.foreign)), .index_i(index1_q), .req_i(req1_q),
     .dec_valid_o(dec_valid), .dec_index_o(dec_index), .dec_req_o(dec_req), .dec_o(dec),

@@ -81,7 +81,7 @@ module esa_switch
   fault_e [P-1:0] fault;
 
   for (genvar p = 0; p < P; p++) begin : gen_in
-    esa_ingress #(.Depth(InDepth), .MaxBeats) u_ingress (
+    esa_ingress #(.Depth(InDepth), .MaxBeats(MaxBeats)) u_ingress (
       .clk_i, .rst_ni,
       .s_axis_tdata(s_axis_tdata[p]), .s_axis_tkeep(s_axis_tkeep[p]), .s_axis_tlast(s_axis_tlast[p]),
       .s_axis_tvalid(s_axis_tvalid[p]), .s_axis_tready(s_axis_tready[p]),
@@ -144,7 +144,7 @@ module esa_switch
   jidx_t           ev_jidx, ev_evicted;
   logic [P-1:0]    out_room, frame_out, marked;
 
-  esa_arbiter #(.Slots, .ValueBeats) u_arbiter (
+  esa_arbiter #(.Slots(Slots), .ValueBeats(ValueBeats)) u_arbiter (
     .clk_i, .rst_ni, .settings_i(settings), .slots_i(slots),
     .s_valid_i(arb_valid), .s_ready_o(arb_ready), .s_beat_i(arb_beat), .s_port_i(port),
     .s_route_i(route[port]), .room_i(room),
@@ -161,7 +161,7 @@ module esa_switch
   assign verdict_valid_o = ev_valid;
   assign verdict_o       = ev_verdict;
 
-  esa_control #(.Slots, .ValueBeats) u_control (
+  esa_control #(.Slots(Slots), .ValueBeats(ValueBeats)) u_control (
     .clk_i, .rst_ni,
     .s_axil_awaddr, .s_axil_awvalid, .s_axil_awready, .s_axil_wdata, .s_axil_wstrb, .s_axil_wvalid,
     .s_axil_wready, .s_axil_bresp, .s_axil_bvalid, .s_axil_bready, .s_axil_araddr, .s_axil_arvalid,

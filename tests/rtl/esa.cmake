@@ -32,3 +32,8 @@ kestrel_add_test(
   esa_switch_64_model
   TIMEOUT
   300)
+# 10^6 packets of each policy.
+add_test(NAME rtl.esa_switch_long COMMAND test_rtl_esa_switch
+                                          "--gtest_filter=EsaSwitch/Policies.*")
+set_tests_properties(rtl.esa_switch_long PROPERTIES LABELS slow TIMEOUT 1800 ENVIRONMENT
+                                                    KESTREL_ESA_PACKETS=1000000)

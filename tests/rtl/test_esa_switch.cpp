@@ -581,4 +581,136 @@ TEST(EsaSwitch, PacketsInGivenOrderAcrossPorts) {
   pair.drain();
 }
 
+/// Two racks of two workers below a spine, three instances of the RTL: every contribution is either
+/// in the result that all workers get, or at the PS, once; lanes tell who is in a sum.
+TEST(EsaSwitch, RacksAndSpine) {
+  constexpr unsigned kUp = 7, kPs = 6, kSeqs = 300;
+  const std::uint64_t seed = kestrel::tb::test::seed_of_run(12);
+  Random rng(seed);
+  ref::Config config;
+  config.slots = 4;
+  std::array<std::unique_ptr<Bench>, 3> net; // racks 0 and 1, spine
+  for (unsigned i = 0; i < 3; ++i) {
+    Bench::Config c;
+    c.idle = c.stall = 0.2;
+    c.simulation.seed = seed + i;
+    net[i] = std::make_unique<Bench>(c);
+    ASSERT_TRUE(net[i]->configure(config));
+    for (std::uint16_t j = 1; j <= 2; ++j) {
+      ref::Job job = ref::make_job(j, {0, 1, 2, 3}, i == 2 ? kPs : kUp);
+      job.member_ports = 3; // ports of the workers, or of the racks
+      job.uplink = i < 2;
+      job.multi = i == 2;
+      if (job.uplink)
+        job.members = i == 0 ? 3U : 12U;
+      ASSERT_TRUE(net[i]->add_job(j, job));
+    }
+    ASSERT_TRUE(net[i]->wait_ready());
+  }
+
+  std::array<std::array<std::uint32_t, kSeqs>, 3> result{}, at_ps{}; // by job: bits seen
+  std::uint64_t results = 0, partials = 0, passed_on = 0;
+  const auto take = [&](const ref::Packet &p, bool ps) {
+    ASSERT_EQ(p.values.size(), 64U);
+    std::int32_t want = 0;
+    for (unsigned w = 0; w < 4; ++w)
+      want += (p.bitmap >> w & 1U) != 0 ? 1 << (4 * w) : 0;
+    for (std::size_t i = 0; i < 64; ++i)
+      ASSERT_EQ(p.values[i], want * static_cast<std::int32_t>(i + 1));
+    auto &seen = (ps ? at_ps : result)[p.job][p.seq];
+    if (!ps) {
+      ASSERT_EQ(p.type, ref::Type::kResult);
+      ASSERT_EQ(p.bitmap, 15U);
+    }
+    ASSERT_TRUE(!ps || (seen & p.bitmap) == 0) << "twice at the PS";
+    seen |= p.bitmap;
+    partials += ps && p.type == ref::Type::kPartial ? 1 : 0;
+    passed_on += ps && p.type == ref::Type::kData ? 1 : 0;
+    results += ps ? 0 : 1;
+  };
+  unsigned quiet = 0;
+  const auto step = [&] {
+    bool busy = false;
+    for (unsigned i = 0; i < 3; ++i) {
+      ASSERT_TRUE(net[i]->step());
+      net[i]->verdicts.clear();
+      busy = busy || !net[i]->sources_done() || !net[i]->egress.empty();
+      for (; !net[i]->egress.empty(); net[i]->egress.pop_front()) {
+        EsaEgress &e = net[i]->egress.front();
+        if (i < 2 && e.port == kUp) {
+          net[2]->offer(i, std::move(e.frame));
+        } else if (i == 2 && e.port < 2) {
+          net[e.port]->offer(kUp, std::move(e.frame));
+        } else {
+          const auto packet = std::get<ref::Packet>(ref::parse_frame(e.frame));
+          if (!packet.values.empty())
+            take(packet, i == 2);
+        }
+      }
+    }
+    quiet = busy ? 0 : quiet + 1;
+  };
+  const auto settle = [&] {
+    unsigned cycles = 0;
+    for (quiet = 0; quiet < 300 && !testing::Test::HasFatalFailure(); ++cycles) {
+      step();
+      ASSERT_LT(cycles, 100'000U) << "the switches do not come to rest";
+    }
+  };
+  const auto make = [&](std::uint16_t job, std::uint32_t seq) {
+    ref::Packet p;
+    p.job = job;
+    p.seq = seq;
+    p.fan_in = 4;
+    p.slot = static_cast<std::uint16_t>((seq * 7 + job) % config.slots);
+    return p;
+  };
+
+  std::vector<std::array<std::uint32_t, 3>> order; // job, sequence number, worker
+  for (std::uint32_t job = 1; job <= 2; ++job)
+    for (std::uint32_t seq = 0; seq < kSeqs; ++seq)
+      for (std::uint32_t w = 0; w < 4; ++w)
+        order.push_back({job, seq, w});
+  // In order but for neighbours.
+  std::stable_sort(order.begin(), order.end(),
+                   [](const auto &a, const auto &b) { return a[1] < b[1]; });
+  for (std::size_t i = 0; i + 1 < order.size(); ++i)
+    std::swap(order[i], order[i + rng.below(std::min<std::size_t>(12, order.size() - i))]);
+  for (const auto &[job, seq, w] : order) {
+    ref::Packet p = make(static_cast<std::uint16_t>(job), seq);
+    p.type = ref::Type::kData;
+    p.format = ref::Format::kInt32;
+    p.prio = static_cast<std::uint8_t>(rng.below(4) + job);
+    p.count = 1;
+    p.bitmap = 1U << w;
+    for (std::int32_t i = 0; i < 64; ++i)
+      p.values.push_back((1 << (4 * w)) * (i + 1));
+    net[w / 2]->offer(w % 2, ref::make_frame(p));
+    for (int i = 0; i < 8 && !HasFatalFailure(); ++i)
+      step();
+  }
+  settle();
+  // The PS asks for what is left: first the spine, then, through it, the racks.
+  for (const std::uint8_t flags : {std::uint8_t{0}, ref::flag::kNegative}) {
+    for (std::uint16_t job = 1; job <= 2; ++job)
+      for (std::uint32_t seq = 0; seq < kSeqs; ++seq) {
+        ref::Packet p = make(job, seq);
+        p.type = ref::Type::kReminder;
+        p.flags = flags;
+        net[2]->offer(kPs, ref::make_frame(p));
+      }
+    settle();
+  }
+  for (unsigned job = 1; job <= 2; ++job)
+    for (unsigned seq = 0; seq < kSeqs; ++seq)
+      ASSERT_EQ(result[job][seq] ^ at_ps[job][seq], 15U) << "job " << job << " seq " << seq;
+  std::cout << "[ packets  ] results " << results << ", at the PS: partials " << partials
+            << ", passed on " << passed_on << "\n";
+  EXPECT_GT(results, 100U);
+  EXPECT_GT(partials, 20U);
+  EXPECT_GT(passed_on, 20U);
+  for (auto &bench : net)
+    EXPECT_EQ(bench->violations(), "");
+}
+
 } // namespace

@@ -88,7 +88,7 @@ module thc_hadamard_stage #(
   logic [Lanes-1:0][Fw-1:0] store;             // goes into the FIFO
   logic [Lanes-1:0][Ow-1:0] result;
   /* verilator lint_off UNUSEDSIGNAL */   // a halving stage looks at the halved value
-  logic [Lanes-1:0]         too_big;
+  logic [Lanes-1:0][Sw-W:0] sum_top, difference_top;   // upper bits, all the same where 27 bits do
   /* verilator lint_on UNUSEDSIGNAL */
 
   for (genvar l = 0; l < int'(Lanes); l++) begin : gen_lane
@@ -101,13 +101,12 @@ module thc_hadamard_stage #(
     if (Halve) begin : gen_halve
       assign store[l]   = count_q[BeatsLog2] ? difference : b;
       assign result[l]  = sum;
-      assign too_big[l] = 1'b0;
     end else begin : gen_keep
       assign store[l]   = count_q[BeatsLog2] ? Fw'($signed(difference[W-1:0])) : data_i[l];
       assign result[l]  = sum[W-1:0];
-      assign too_big[l] = second && ((sum[Sw-1:W-1] != '0 && sum[Sw-1:W-1] != '1) ||
-                                     (difference[Sw-1:W-1] != '0 && difference[Sw-1:W-1] != '1));
     end
+    assign sum_top[l]        = sum[Sw-1:W-1];
+    assign difference_top[l] = difference[Sw-1:W-1];
   end
 
   // FIFO of Beats words, some of them beside the memory.
@@ -217,13 +216,23 @@ module thc_hadamard_stage #(
     assign data_o     = rounded_q;
     assign overflow_o = rounded_valid_q && over_q != '0;
   end else begin : gen_plain
-    logic [Lanes-1:0] too_big_q;
+    logic                     second_q;
+    logic [Lanes-1:0][Sw-W:0] sum_top_q, difference_top_q;
+    logic [Lanes-1:0]         too_big;
     always_ff @(posedge clk_i) begin
-      if (en_q) too_big_q <= too_big;
+      if (en_q) begin
+        second_q         <= second;
+        sum_top_q        <= sum_top;
+        difference_top_q <= difference_top;
+      end
+    end
+    for (genvar l = 0; l < int'(Lanes); l++) begin : gen_lane
+      assign too_big[l] = (sum_top_q[l] != '0 && sum_top_q[l] != '1) ||
+                          (difference_top_q[l] != '0 && difference_top_q[l] != '1);
     end
     assign valid_o    = valid_q;
     assign data_o     = result_q;
-    assign overflow_o = valid_q && too_big_q != '0;
+    assign overflow_o = valid_q && second_q && too_big != '0;
   end
 
   // A second half never comes before the differences of the one before are gone.

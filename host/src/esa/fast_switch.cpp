@@ -48,8 +48,8 @@ Result<std::vector<Egress>> FastSwitch::run(std::span<const Ingress> frames) {
       return fail(ErrorCode::kInvalidArgument, "port {}: the switch has {}", in.port, ports);
     }
     ++counters_.frames_in;
-    now_ += beats(in.frame.size());
-    const std::uint64_t earliest = now_ + kSwitchLatency;
+    now_ += std::max<std::uint64_t>(1, beats(in.frame.size()));
+    const std::uint64_t earliest = now_ - 1 + kSwitchLatency;
     const auto parsed = ref::parse_frame(in.frame);
     if (const auto *fault = std::get_if<ref::FrameFault>(&parsed)) {
       ++counters_.faults[static_cast<std::size_t>(*fault)];

@@ -68,10 +68,10 @@ public:
   [[nodiscard]] virtual SwitchCounters counters() const = 0;
 };
 
-/// Timing of the fast device: frames are taken one beat of 64 bytes per cycle, in order; a
-/// verdict's packet begins to leave kSwitchLatency cycles after its cause's last beat, or when the
-/// port is free.
-inline constexpr std::uint64_t kSwitchLatency = 12;
+/// Timing of the fast device, an estimate: frames are taken one beat of 64 bytes per cycle, in
+/// order; a verdict's packet begins to leave so many cycles after its cause's last beat (as
+/// rtl/esa/esa_switch does when idle), or when the port is free.
+inline constexpr std::uint64_t kSwitchLatency = 16;
 
 /// `device`: "fast" or "rtl". Errors: kNotFound (no such device), kUnsupported (a device that this
 /// build does not have, or a configuration that it was not built for), kInvalidArgument.

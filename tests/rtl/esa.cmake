@@ -61,3 +61,9 @@ foreach(
   set_tests_properties(rtl.synth.${device}.${top} PROPERTIES LABELS ${label} TIMEOUT 1800
                                                              SKIP_RETURN_CODE 77)
 endforeach()
+
+# docs/esa_contract.md is the generated table.
+add_test(NAME rtl.esa_contract_tables
+         COMMAND "${CMAKE_COMMAND}" -E compare_files "${kestrel_SOURCE_DIR}/docs/esa_contract.md"
+                 "${CMAKE_BINARY_DIR}/gen/esa_contract.md")
+set_tests_properties(rtl.esa_contract_tables PROPERTIES LABELS unit TIMEOUT 60)

@@ -28,6 +28,13 @@
 #include "tests/rtl/esa_traffic.hpp"
 #include "tests/rtl/test_testbench_util.hpp"
 
+namespace kestrel::esa::ref {
+static void PrintTo(Policy policy, std::ostream *out) {
+  constexpr std::array<const char *, 3> names = {"Esa", "Atp", "SwitchMl"};
+  *out << names[static_cast<std::size_t>(policy)];
+}
+} // namespace kestrel::esa::ref
+
 namespace {
 
 using namespace kestrel::tb;

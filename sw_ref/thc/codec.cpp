@@ -38,7 +38,7 @@ struct Reciprocal {
   int shift;
 };
 Reciprocal reciprocal(unsigned n) {
-  const int shift = std::bit_width(n - 1);
+  const auto shift = static_cast<int>(std::bit_width(n - 1));
   const std::uint64_t one = std::uint64_t{1} << (16 + shift);
   return {static_cast<std::uint32_t>((one + n / 2) / n), shift};
 }
@@ -111,7 +111,7 @@ std::vector<int> split_blocks(std::size_t count, int max_log2) {
 
 float block_norm(std::span<const float> y) {
   // y^2 = (m17^2 << 2f) * 2^(16 c - 286), with exponent field 8 c + f. Only the three largest classes c
-  // count; what lies in lower ones is below 2^-19 of the sum.
+  // count; what lies in lower ones is at most 2^-17 of the sum.
   int top = 0;
   for (const float v : y)
     top = std::max(top, static_cast<int>(exponent_field(v)) >> 3);

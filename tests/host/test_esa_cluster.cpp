@@ -119,6 +119,27 @@ TEST(EsaCluster, PsOnlyBringsEveryContributionToThePs) {
   EXPECT_GE(r->ps_packets, r->aggregations);
 }
 
+TEST(EsaCluster, TheDevicesDecideAsTheModel) {
+  auto list = jobs({"VGG16", "BERT", "ResNet50"});
+  for (auto &job : list)
+    job.workers = 3;
+  for (const char *device : {"fast", "rtl"}) {
+    for (const ClusterPolicy policy : kAll) {
+      ClusterConfig c = config(policy, 16);
+      c.scale = 200'000;
+      c.loss = 0.01;
+      const auto alone = simulate_cluster(c, list);
+      c.device = device;
+      const auto both = simulate_cluster(c, list);
+      ASSERT_TRUE(alone) << alone.error().message;
+      ASSERT_TRUE(both) << device << ", " << to_string(policy) << ": " << both.error().message;
+      EXPECT_GT(both->device_packets, 200U);
+      EXPECT_EQ(both->events, alone->events);
+      EXPECT_EQ(both->mean_jct_ms, alone->mean_jct_ms);
+    }
+  }
+}
+
 TEST(EsaCluster, ALimitOnEventsIsAnError) {
   ClusterConfig c = config(ClusterPolicy::kEsa, 64);
   c.max_events = 1000;

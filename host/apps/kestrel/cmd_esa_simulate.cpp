@@ -16,6 +16,7 @@ namespace {
 struct Options {
   std::string scenario;
   std::string json;
+  std::string device;
 };
 
 nlohmann::json outcome_json(const esa::ClusterVariant &variant, const esa::ClusterOutcome &o,
@@ -39,6 +40,8 @@ nlohmann::json outcome_json(const esa::ClusterVariant &variant, const esa::Clust
           {"dropped", o.dropped},
           {"occupancy", o.occupancy},
           {"events", o.events},
+          {"device", variant.config.device},
+          {"device_packets", o.device_packets},
           {"seconds_to_simulate", seconds},
           {"jobs", jobs}};
 }
@@ -56,7 +59,9 @@ Result<void> simulate(const Options &options) {
                scenario->jobs.size(), "variant", "slots", "mean ms", "p95 ms", "max ms",
                "in switch", "at PS", "PS packets", "preempted", "seconds");
   nlohmann::json results = nlohmann::json::array();
-  for (const esa::ClusterVariant &variant : scenario->variants) {
+  for (esa::ClusterVariant &variant : scenario->variants) {
+    if (!options.device.empty())
+      variant.config.device = options.device;
     const auto begin = std::chrono::steady_clock::now();
     const auto outcome = esa::simulate_cluster(variant.config, scenario->jobs);
     if (!outcome)
@@ -69,6 +74,9 @@ Result<void> simulate(const Options &options) {
                  variant.name, variant.config.slots, outcome->mean_jct_ms, outcome->p95_jct_ms,
                  outcome->max_jct_ms, outcome->in_switch, outcome->at_ps, outcome->ps_packets,
                  outcome->preemptions, seconds);
+    if (table && outcome->device_packets != 0)
+      fmt::print("  {} packets through device '{}', all as the reference decides, all sums exact\n",
+                 outcome->device_packets, variant.config.device);
     results.push_back(outcome_json(variant, *outcome, seconds));
   }
   if (!options.json.empty())
@@ -87,6 +95,10 @@ void add_esa_simulate(CLI::App &esa, int &status) {
       ->check(CLI::ExistingFile);
   command->add_option("--json", options->json, "write the results to FILE, - for standard output")
       ->type_name("FILE");
+  command
+      ->add_option("--device", options->device,
+                   "what decides: model (default), or fast or rtl beside it, packet for packet")
+      ->check(CLI::IsMember({"model", "fast", "rtl"}));
   command->footer("Example:\n  kestrel esa simulate bench/esa/contention.json");
   command->callback([options, &status] { status = finish("esa simulate", simulate(*options)); });
 }

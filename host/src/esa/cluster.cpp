@@ -7,11 +7,15 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <numeric>
 #include <queue>
 #include <random>
 
 #include <boost/crc.hpp>
+
+#include "kestrel/esa/device.hpp"
+#include "sw_ref/esa/frame.hpp"
 
 namespace kestrel::esa {
 namespace {
@@ -24,6 +28,7 @@ constexpr double kControlBytes = 64 + 24;                 ///< header frame; pre
 constexpr double kDataBytes = kControlBytes + 4 * kLanes; ///< with 64 int32 lanes
 constexpr std::uint32_t kRing = 8192;                     ///< open sequence numbers kept of a job
 constexpr std::uint32_t kIndices = 4096; ///< slot indices of a job, reused window after window
+constexpr unsigned kDevicePorts = 8;     ///< of a SwitchDevice; the PS is at the last one
 constexpr unsigned kPsPort = 31;         ///< a job's workers are at ports 0.., its PS here
 
 constexpr std::uint32_t bit(unsigned n) { return std::uint32_t{1} << n; }
@@ -149,6 +154,10 @@ Result<void> check(const ClusterConfig &c, const std::vector<ClusterJob> &jobs) 
     if (packets > 4e9)
       return refuse("iterations", "more than 2^32 sequence numbers; raise scale");
   }
+  if (c.device != "model")
+    for (const ClusterJob &job : jobs)
+      if (job.workers >= kDevicePorts)
+        return refuse("workers", "with a device at most 7");
   if (c.policy == ClusterPolicy::kSwitchMl && c.slots < 2 * jobs.size())
     return refuse("slots", "SwitchML needs two for each job");
   return {};
@@ -165,6 +174,18 @@ public:
     jobs_.resize(specs.size());
     for (std::size_t j = 0; j < specs.size(); ++j)
       set_up(j, specs[j]);
+  }
+
+  /// Makes the device that decides beside the model.
+  Result<void> set_up_device() {
+    if (config_.device == "model")
+      return {};
+    SwitchConfig device;
+    device.model = switch_.config();
+    KESTREL_ASSIGN(device_, make_switch(config_.device, device));
+    for (std::size_t j = 0; j < jobs_.size(); ++j)
+      KESTREL_TRY(device_->add_job(*switch_.find(number(j))));
+    return {};
   }
 
   Result<ClusterOutcome> run() {
@@ -189,6 +210,8 @@ public:
       if (JobState &job = jobs_[event.job]; job.end == 0 && job.finished == job.workers.size()) {
         job.end = now_;
         (void)switch_.remove_job(number(event.job));
+        if (device_)
+          KESTREL_TRY(device_->remove_job(number(event.job)));
         --running;
       }
     }
@@ -202,8 +225,9 @@ private:
                : config.policy == ClusterPolicy::kEsa    ? ref::Policy::kEsa
                                                          : ref::Policy::kAtp;
     c.slots = config.slots;
-    c.lanes = 0;
-    c.ports = 32;
+    const bool device = config.device != "model";
+    c.lanes = device ? kLanes : 0;
+    c.ports = device ? kDevicePorts : 32;
     c.completed = config.completed;
     c.preempt = config.preempt;
     c.downgrade_shift = config.downgrade_shift;
@@ -238,7 +262,7 @@ private:
       choose_index(j, i);
     std::vector<unsigned> ports(spec.workers);
     std::iota(ports.begin(), ports.end(), 0U);
-    ref::Job entry = ref::make_job(number(j), ports, kPsPort);
+    ref::Job entry = ref::make_job(number(j), ports, port_of(kPsPort));
     if (config_.policy == ClusterPolicy::kSwitchMl) {
       job.pool = config_.slots / 2 / static_cast<std::uint32_t>(jobs_.size());
       entry.pool_size = job.pool;
@@ -341,7 +365,11 @@ private:
     const bool values = f.type != ref::Type::kReminder && f.type != ref::Type::kAck;
     p.format = values ? ref::Format::kInt32 : ref::Format::kNone;
     p.count = values ? static_cast<std::uint8_t>(std::popcount(f.bitmap)) : std::uint8_t{0};
-    const ref::Outcome out = switch_.process(p, host);
+    if (device_ && values)
+      p.values = sums(p.job, f.seq, f.bitmap);
+    const ref::Outcome out = switch_.process(p, port_of(host));
+    if (device_)
+      compare(p, port_of(host), out);
     switch (out.verdict) {
     case ref::Verdict::kStored:
     case ref::Verdict::kPreempted:
@@ -381,8 +409,60 @@ private:
     if (jobs_[owner].end != 0)
       return;
     for (std::uint32_t ports = out.out->ports; ports != 0; ports &= ports - 1)
-      deliver(owner, static_cast<unsigned>(std::countr_zero(ports)), next);
+      deliver(owner, host_of(static_cast<unsigned>(std::countr_zero(ports))), next);
   }
+  /// A host's port of the switch, and back. Jobs do not share ports: the switch treats them apart.
+  [[nodiscard]] unsigned port_of(unsigned host) const {
+    return host == kPsPort ? switch_.config().ports - 1 : host;
+  }
+  [[nodiscard]] unsigned host_of(unsigned port) const {
+    return port == switch_.config().ports - 1 ? kPsPort : port;
+  }
+
+  /// Values that name their contributors: what the workers of `bitmap` add up to.
+  static std::vector<std::int32_t> sums(std::uint16_t job, std::uint32_t seq,
+                                        std::uint32_t bitmap) {
+    std::vector<std::uint32_t> lanes(kLanes, 0);
+    for (; bitmap != 0; bitmap &= bitmap - 1) {
+      const auto worker = static_cast<std::uint32_t>(std::countr_zero(bitmap));
+      std::uint32_t x = (job * 0x9E3779B1U) ^ (seq * 0x85EBCA77U) ^ (worker * 0xC2B2AE3DU);
+      for (std::uint32_t &lane : lanes) {
+        x ^= x << 13; // xorshift, Marsaglia 2003
+        x ^= x >> 17;
+        x ^= x << 5;
+        lane += x;
+      }
+    }
+    return {lanes.begin(), lanes.end()};
+  }
+
+  /// The packet through the device: what leaves must be what the model says, with exact sums.
+  void compare(const ref::Packet &p, unsigned port, const ref::Outcome &expected) {
+    ++outcome_.device_packets;
+    const Ingress in{port, ref::make_frame(p)};
+    const auto out = device_->run({&in, 1});
+    if (!out) {
+      error_ = out.error().message;
+      return;
+    }
+    std::uint32_t ports = 0;
+    bool same = true;
+    for (const Egress &egress : *out) {
+      ports |= bit(egress.port);
+      const auto parsed = ref::parse_frame(egress.frame);
+      const auto *packet = std::get_if<ref::Packet>(&parsed);
+      same = same && packet != nullptr && expected.out && *packet == expected.out->packet &&
+             (packet->values.empty() ||
+              packet->values == sums(packet->job, packet->seq, packet->bitmap));
+    }
+    const std::uint32_t wanted = expected.out ? expected.out->ports : 0;
+    if (!same || ports != wanted || out->size() != static_cast<std::size_t>(std::popcount(wanted)))
+      error_ =
+          fmt::format("device '{}' and the model differ on a packet of job {}, sequence number "
+                      "{}, verdict {}",
+                      device_->name(), p.job, p.seq, to_string(expected.verdict));
+  }
+
   /// SwitchML stores over completed sets: a slot is counted once.
   bool switchml_reuse(const ref::Packet &p) {
     return config_.policy == ClusterPolicy::kSwitchMl && p.seq >= 2 * jobs_[p.job - 1U].pool;
@@ -677,6 +757,7 @@ private:
   ClusterConfig config_;
   std::mt19937_64 random_;
   ref::Switch switch_;
+  std::unique_ptr<SwitchDevice> device_;
   std::vector<JobState> jobs_;
   std::priority_queue<Event, std::vector<Event>, Later> queue_;
   std::uint64_t order_ = 0;
@@ -726,7 +807,9 @@ const char *to_string(ClusterPolicy policy) {
 Result<ClusterOutcome> simulate_cluster(const ClusterConfig &config,
                                         const std::vector<ClusterJob> &jobs) {
   KESTREL_TRY(check(config, jobs));
-  return Cluster(config, jobs).run();
+  Cluster cluster(config, jobs);
+  KESTREL_TRY(cluster.set_up_device());
+  return cluster.run();
 }
 
 } // namespace kestrel::esa

@@ -131,6 +131,8 @@ Result<void> read_config(Fields &fields, ClusterConfig &c) {
   KESTREL_TRY(fields.integer("layers", c.layers));
   KESTREL_TRY(fields.integer("seed", c.seed));
   KESTREL_TRY(fields.integer("max_events", c.max_events));
+  KESTREL_TRY(fields.choice<std::string>(
+      "device", {{"model", "model"}, {"fast", "fast"}, {"rtl", "rtl"}}, c.device));
   return {};
 }
 

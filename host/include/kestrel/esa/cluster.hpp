@@ -74,6 +74,10 @@ struct ClusterConfig {
   unsigned layers = 16;       ///< of every model, equal parts
   std::uint64_t seed = 1;
   std::uint64_t max_events = 2'000'000'000;
+  /// What decides. "model": the reference without values. "fast", "rtl": a SwitchDevice with 64
+  /// int32 lanes; every packet goes through it and through the reference, and what leaves must be
+  /// the same, field by field and sum by sum (at most 7 workers a job, 32 jobs, 4096 slots).
+  std::string device = "model";
 };
 
 struct JobOutcome {
@@ -97,6 +101,7 @@ struct ClusterOutcome {
   std::uint64_t dropped = 0; ///< by queues and by loss
   double occupancy = 0.0;    ///< mean share of slots in use, over DATA arrivals
   std::uint64_t events = 0;
+  std::uint64_t device_packets = 0; ///< compared with the reference ("fast", "rtl")
 };
 
 /// One way to run a scenario's jobs.

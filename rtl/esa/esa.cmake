@@ -16,6 +16,7 @@ set(ESA_SWITCH_SV
     "${esa_regs_sv}"
     "${KESTREL_ESA_RTL_DIR}/esa_pkg.sv"
     "${kestrel_SOURCE_DIR}/rtl/thc/thc_lookup.sv"
+    "${KESTREL_ESA_RTL_DIR}/esa_relate.sv"
     "${KESTREL_ESA_RTL_DIR}/esa_decide.sv"
     "${KESTREL_ESA_RTL_DIR}/esa_meta.sv"
     "${KESTREL_ESA_RTL_DIR}/esa_check.sv"

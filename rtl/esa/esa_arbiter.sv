@@ -8,13 +8,18 @@
 //   a  job number looked up                             | a..c move on when c does
 //   b  entry of the job
 //   c  beats of the packet made: THC indices become 2 or 4 beats, a REMINDER gets ValueBeats beats of
-//      room for the answer; waits, before a packet, while room_i is low
-//   0  checks -> request          3  decision                        | never stall
-//   1  slot read                  4  THC lookup done; value operation
-//   2  forwarding; values read    5  header and values of what leaves; 6  egress register
+//      room for the answer; fields looked at; waits, before a packet, while room_i is low
+//   0  what is wrong, or the request                    | 0..7 never stall
+//   1  slot read
+//   2  newest contents
+//   3  comparisons; values read
+//   4  decision; THC lookup
+//   5  value operation; header of what leaves
+//   6  values of what leaves
+//   7  egress register
 //
 // Throughput: one beat a cycle for any address pattern. A DATA packet takes 1 + ValueBeats cycles, also
-// back to back to one slot; a header-only packet takes 1, a REMINDER 1 + ValueBeats. Latency: 9 cycles
+// back to back to one slot; a header-only packet takes 1, a REMINDER 1 + ValueBeats. Latency: 10 cycles
 // from s_valid_i to m_push_o. Back-pressure: only at c, between packets, so a packet that is let in
 // leaves without a stall: room_i must promise Reserve beats in every egress queue.
 // Every packet that leaves gets the switch's addresses, a new IPv4 checksum and UDP checksum 0 (none);
@@ -60,7 +65,7 @@ module esa_arbiter
   input  wire kind_e         ctl_kind_i,
   input  wire jidx_t         ctl_jidx_i,
   input  wire logic [Aw-1:0] ctl_index_i,
-  output logic               idle_o,         // no packet in stages a to 4
+  output logic               idle_o,         // no packet in stages a to 5
 
   // What leaves.
   output ports_t             m_push_o,       // ports whose queue takes m_beat_o
@@ -257,7 +262,7 @@ module esa_arbiter
     end
   end
 
-  // --- 0: checks -----------------------------------------------------------------------------------
+  // --- c, 0: checks --------------------------------------------------------------------------------
   /* verilator lint_off UNUSED */   // as above; an index beyond Slots is refused
   wire_head_t  s0_head;
   logic [16:0] s0_index;
@@ -270,19 +275,20 @@ module esa_arbiter
                     ip_length: s0_head.ip_length};
 
   esa_check #(.ValueBeats(ValueBeats)) u_check (
-    .header_i(s0_head.header), .payload_i(s0_head.ip_length - 16'd50), .port_i(s0_port_q),
-    .hit_i(s0_hit_q), .jidx_i(s0_jidx_q), .job_i(s0_job_q), .policy_i(settings_i.policy), .slots_i,
+    .clk_i, .en_i(send && !dummy && c_q.first),
+    .header_i(c_head.header), .payload_i(c_head.ip_length - 16'd50), .port_i(c_port_q),
+    .hit_i(c_hit_q), .jidx_i(c_jidx_q), .job_i(c_job_q), .policy_i(settings_i.policy), .slots_i,
     .req_o(s0_req), .index_o(s0_index)
   );
 
-  // --- 1 .. 4: slot, decision ----------------------------------------------------------------------
-  logic          v1_q, v2_q, v3_q, v4_q, v5_q;
-  part_t         s1_q, s2_q, s3_q, s4_q;
-  context_t      ctx1_q, ctx2_q, ctx3_q, ctx4_q;    // of the packet whose beat is in the stage
+  // --- 1 .. 5: slot, decision ----------------------------------------------------------------------
+  logic          v1_q, v2_q, v3_q, v4_q, v5_q, v6_q;
+  part_t         s1_q, s2_q, s3_q, s4_q, s5_q;
+  context_t      ctx1_q, ctx2_q, ctx3_q, ctx4_q, ctx5_q;    // of the packet whose beat is in the stage
   logic          ctl1_q;
   request_t      req1_q;
-  logic [Aw-1:0] index1_q, index2_q;
-  logic          access1_q, access2_q;              // the packet's values meet the memory
+  logic [Aw-1:0] index1_q, index2_q, index3_q;
+  logic          access1_q, access2_q, access3_q;              // the packet's values meet the memory
   logic          dec_valid, dec_write;
   logic [Aw-1:0] dec_index;
   decision_t     dec;
@@ -298,6 +304,7 @@ module esa_arbiter
       v3_q   <= 1'b0;
       v4_q   <= 1'b0;
       v5_q   <= 1'b0;
+      v6_q   <= 1'b0;
       ctl1_q <= 1'b0;
     end else begin
       v1_q   <= s0_valid_q;
@@ -305,12 +312,14 @@ module esa_arbiter
       v3_q   <= v2_q;
       v4_q   <= v3_q;
       v5_q   <= v4_q;
+      v6_q   <= v5_q;
       ctl1_q <= ctl_valid_i;
     end
     s1_q <= s0_q;
     s2_q <= s1_q;
     s3_q <= s2_q;
     s4_q <= s3_q;
+    s5_q <= s4_q;
     if (ctl_valid_i) begin
       req1_q      <= '0;
       req1_q.kind <= ctl_kind_i;
@@ -327,13 +336,18 @@ module esa_arbiter
       access2_q <= access1_q;
       index2_q  <= index1_q;
     end
-    if (v2_q && s2_q.head) ctx3_q <= ctx2_q;
+    if (v2_q && s2_q.head) begin
+      ctx3_q    <= ctx2_q;
+      access3_q <= access2_q;
+      index3_q  <= index2_q;
+    end
     if (v3_q && s3_q.head) ctx4_q <= ctx3_q;
+    if (v4_q && s4_q.head) ctx5_q <= ctx4_q;
   end
 
   // A sweep of the control side must not come between a decision and its value beats.
   assign idle_o = !a_valid_q && !b_valid_q && !c_valid_q && !dummy && !s0_valid_q && !v1_q && !v2_q &&
-                  !v3_q && !v4_q;
+                  !v3_q && !v4_q && !v5_q;
 
   esa_meta #(.Slots(Slots)) u_meta (
     .clk_i, .rst_ni, .settings_i,
@@ -342,107 +356,112 @@ module esa_arbiter
     .dec_write_o(dec_write), .dec_slot_o(dec_slot)
   );
 
-  // --- 2 .. 5: values ------------------------------------------------------------------------------
-  logic [511:0] s3_looked_up, s4_in_q, s5_raw_q, s5_values;
-  logic [255:0] s3_indices;
-  logic [63:0][7:0] s3_values;
+  // --- 3 .. 6: values ------------------------------------------------------------------------------
+  logic [511:0] s4_looked_up, s5_in_q, s6_raw_q, s6_values;
+  logic [255:0] s4_indices_q;
+  logic [63:0][7:0] s4_values;
+  logic         s3_sums16, s4_sums16_q, s4_indexed_q;
 
-  // THC: index -> table value, of the half or quarter of the beat of indices that is this beat's.
-  assign s3_indices = ctx3_q.job.format == FMT_THC_SUM16 ? {128'd0, s3_q.data[128*s3_q.sub +: 128]} :
-                                                           s3_q.data[256*s3_q.sub[0] +: 256];
+  // THC: of a beat of indices the half or quarter that is this beat's (stage 3), index -> table value (4).
+  assign s3_sums16 = ctx3_q.job.format == FMT_THC_SUM16;
   for (genvar i = 0; i < 64; i++) begin : gen_lookup
     logic unused_bad;            // the table has all 16 entries
     thc_lookup u_lookup (
-      .values_i(ctx3_q.job.lut), .entries_i(5'd16),
-      .index_i(s3_indices[8*(i/2) + 4*(1 - i%2) +: 4]), .value_o(s3_values[i]), .bad_o(unused_bad)
+      .values_i(ctx4_q.job.lut), .entries_i(5'd16),
+      .index_i(s4_indices_q[8*(i/2) + 4*(1 - i%2) +: 4]), .value_o(s4_values[i]), .bad_o(unused_bad)
     );
   end
   always_comb begin
-    s3_looked_up = s3_q.data;
-    if (ctx3_q.header.format == FMT_THC_INDEX4) begin
-      s3_looked_up = '0;
+    s4_looked_up = s4_q.data;
+    if (s4_indexed_q) begin
+      s4_looked_up = '0;
       for (int unsigned i = 0; i < 64; i++) begin
-        if (ctx3_q.job.format != FMT_THC_SUM16) s3_looked_up[8*i +: 8] = s3_values[i];
-        else if (i < 32) s3_looked_up[16*i + 8 +: 8] = s3_values[i];
+        if (!s4_sums16_q) s4_looked_up[8*i +: 8] = s4_values[i];
+        else if (i < 32) s4_looked_up[16*i + 8 +: 8] = s4_values[i];
       end
     end
   end
 
   always_ff @(posedge clk_i) begin
-    s4_in_q  <= s3_looked_up;
-    s5_raw_q <= s4_q.data;
+    s4_indices_q <= s3_sums16 ? {128'd0, s3_q.data[128*s3_q.sub +: 128]} : s3_q.data[256*s3_q.sub[0] +: 256];
+    s4_sums16_q  <= s3_sums16;
+    s4_indexed_q <= ctx3_q.header.format == FMT_THC_INDEX4;
+    s5_in_q      <= s4_looked_up;
+    s6_raw_q     <= s5_q.data;
   end
 
   esa_value #(.Depth(Slots * ValueBeats), .Bytes(64)) u_value (
     .clk_i, .rst_ni,
-    .rd_en_i(v2_q && !s2_q.head && !s2_q.over && access2_q),
-    .rd_addr_i({index2_q, s2_q.index}),
-    .in_i(s4_in_q), .op_i(dec.op), .write_i(dec.value_write),
-    .lanes8_i(ctx4_q.job.format == FMT_THC_SUM8), .lanes16_i(ctx4_q.job.format == FMT_THC_SUM16),
-    .out_o(s5_values)
+    .rd_en_i(v3_q && !s3_q.head && !s3_q.over && access3_q),
+    .rd_addr_i({index3_q, s3_q.index}),
+    .in_i(s5_in_q), .op_i(dec.op), .write_i(dec.value_write),
+    .lanes8_i(ctx5_q.job.format == FMT_THC_SUM8), .lanes16_i(ctx5_q.job.format == FMT_THC_SUM16),
+    .out_o(s6_values)
   );
 
-  // --- 4 -> 5: what leaves, by the decision --------------------------------------------------------
-  // dec is the decision of the last header that passed stage 3; a beat in stage 4 belongs to it.
-  logic         s4_head, raw5_q, slot5_q, head5_q, push5_q, last5_q, foreign5_q;
-  ports_t       ports4, ports5_q;
-  logic [63:0]  keep5_q;
-  wire_header_t header4, header5_q;
-  logic [15:0]  length4, length5_q, checksum4, checksum5_q;
-  logic         bare4;         // a packet of unknown value format: its values do not go on
-  logic         raw4, slot4, push4, last4;
+  // --- 5 -> 6: what leaves, by the decision --------------------------------------------------------
+  // dec is the decision of the last header that passed stage 4; a beat in stage 5 belongs to it.
+  logic         s5_head, raw6_q, slot6_q, head6_q, push6_q, last6_q, foreign6_q;
+  ports_t       ports5, ports6_q;
+  logic [63:0]  keep6_q;
+  wire_header_t header5, header6_q;
+  localparam logic [15:0] BareLength = 16'd50;                     // IPv4, UDP and our header
+  localparam logic [15:0] SlotLength = BareLength + 16'(64 * ValueBeats);
+  logic [15:0]  length5, length6_q, packet_sum5_q, checksum5, checksum6_q;
+  logic         bare5;         // a packet of unknown value format: its values do not go on
+  logic         raw5, slot5, push5, last5;
 
   assign v_jidx  = dec.view.job;
-  assign s4_head = v4_q && s4_q.head;
-  assign bare4   = ctx4_q.header.format > 4'(FMT_FP32);
-  assign slot4   = !ctx4_q.foreign && dec.out == OUT_SLOT;
-  assign raw4    = ctx4_q.foreign || dec.out == OUT_PACKET;
+  assign s5_head = v5_q && s5_q.head;
+  assign bare5   = ctx5_q.header.format > 4'(FMT_FP32);
+  assign slot5   = !ctx5_q.foreign && dec.out == OUT_SLOT;
+  assign raw5    = ctx5_q.foreign || dec.out == OUT_PACKET;
 
   always_comb begin
-    ports4 = '0;
-    if (ctx4_q.foreign) begin
-      ports4 = ctx4_q.route;
+    ports5 = '0;
+    if (ctx5_q.foreign) begin
+      ports5 = ctx5_q.route;
     end else begin
       unique case (dec.to)
-        TO_MEMBERS: ports4 = ctx4_q.job.member_ports;
-        TO_SENDER:  ports4 = ports_t'(1) << ctx4_q.port;
-        default:    ports4 = ports_t'(1) << (slot4 ? v_job.ps_port : ctx4_q.job.ps_port);
+        TO_MEMBERS: ports5 = ctx5_q.job.member_ports;
+        TO_SENDER:  ports5 = ports_t'(1) << ctx5_q.port;
+        default:    ports5 = ports_t'(1) << (slot5 ? v_job.ps_port : ctx5_q.job.ps_port);
       endcase
     end
 
-    header4 = ctx4_q.header;
-    length4 = bare4 ? 16'd50 : ctx4_q.ip_length;
-    if (slot4) begin
-      length4             = 16'(50 + 64 * ValueBeats);
-      header4.format      = v_job.format;
+    header5 = ctx5_q.header;
+    length5 = bare5 ? BareLength : ctx5_q.ip_length;
+    if (slot5) begin
+      length5             = SlotLength;
+      header5.format      = v_job.format;
       unique case (dec.as)
-        AS_RESULT: header4.packet_type = 8'(PKT_RESULT);
-        AS_DATA:   header4.packet_type = 8'(PKT_DATA);
-        default:   header4.packet_type = 8'(PKT_PARTIAL);
+        AS_RESULT: header5.packet_type = 8'(PKT_RESULT);
+        AS_DATA:   header5.packet_type = 8'(PKT_DATA);
+        default:   header5.packet_type = 8'(PKT_PARTIAL);
       endcase
-      header4.flags       = (dec.keep_set ? ctx4_q.header.flags & 8'(FLAG_SET) : 8'd0) |
+      header5.flags       = (dec.keep_set ? ctx5_q.header.flags & 8'(FLAG_SET) : 8'd0) |
                             (dec.view.ecn ? 8'(FLAG_ECN) : 8'd0);
-      header4.fan_in      = 8'(v_job.fan_in);
-      header4.prio        = 8'(dec.view.prio);
-      header4.count       = 8'(dec.view.count);
-      header4.job         = v_job.number;
-      header4.seq         = 32'(dec.view.seq);
-      header4.bitmap      = 32'(dec.view.bitmap);
-      header4.config_tag  = 16'(dec.view.tag);
+      header5.fan_in      = 8'(v_job.fan_in);
+      header5.prio        = 8'(dec.view.prio);
+      header5.count       = 8'(dec.view.count);
+      header5.job         = v_job.number;
+      header5.seq         = 32'(dec.view.seq);
+      header5.bitmap      = 32'(dec.view.bitmap);
+      header5.config_tag  = 16'(dec.view.tag);
     end else begin
-      if (dec.set_collision) header4.flags = header4.flags | 8'(FLAG_COLLISION);
-      if (dec.set_negative)  header4.flags = header4.flags | 8'(FLAG_NEGATIVE);
+      if (dec.set_collision) header5.flags = header5.flags | 8'(FLAG_COLLISION);
+      if (dec.set_negative)  header5.flags = header5.flags | 8'(FLAG_NEGATIVE);
     end
 
-    if (s4_q.head) begin
-      push4 = raw4 || slot4;
-      last4 = !slot4 && (s4_q.last || (bare4 && !ctx4_q.foreign));
-    end else if (slot4) begin
-      push4 = !s4_q.over;
-      last4 = s4_q.index == Bw'(ValueBeats - 1);
+    if (s5_q.head) begin
+      push5 = raw5 || slot5;
+      last5 = !slot5 && (s5_q.last || (bare5 && !ctx5_q.foreign));
+    end else if (slot5) begin
+      push5 = !s5_q.over;
+      last5 = s5_q.index == Bw'(ValueBeats - 1);
     end else begin
-      push4 = raw4 && !s4_q.dummy && s4_q.sub == 2'd0 && (ctx4_q.foreign || !bare4);
-      last4 = s4_q.last;
+      push5 = raw5 && !s5_q.dummy && s5_q.sub == 2'd0 && (ctx5_q.foreign || !bare5);
+      last5 = s5_q.last;
     end
   end
 
@@ -451,71 +470,75 @@ module esa_arbiter
   localparam logic [19:0] ConstSum = 20'h04500 + 20'h04000 + 20'h04011 + 20'(SourceIp[31:16]) +
                                      20'(SourceIp[15:0]) + 20'(TargetIp[31:16]) +
                                      20'(TargetIp[15:0]);
-  always_comb begin
+  function automatic logic [15:0] ip_checksum(input logic [15:0] length);
     logic [19:0] total;
     logic [16:0] fold;
-    total     = ConstSum + 20'(length4);
-    fold      = 17'(total[15:0]) + 17'(total[19:16]);
-    checksum4 = ~(fold[15:0] + 16'(fold[16]));
+    total       = ConstSum + 20'(length);
+    fold        = 17'(total[15:0]) + 17'(total[19:16]);
+    ip_checksum = ~(fold[15:0] + 16'(fold[16]));
+  endfunction
+  always_ff @(posedge clk_i) begin
+    if (v4_q && s4_q.head) packet_sum5_q <= ip_checksum(ctx4_q.ip_length);
   end
+  assign checksum5 = slot5 ? ip_checksum(SlotLength) : bare5 ? ip_checksum(BareLength) : packet_sum5_q;
 
   always_ff @(posedge clk_i) begin
-    push5_q <= push4;
-    last5_q <= last4;
-    head5_q <= s4_q.head;
-    keep5_q <= s4_q.keep;
-    if (s4_head) begin
-      ports5_q    <= ports4;
-      header5_q   <= header4;
-      length5_q   <= length4;
-      checksum5_q <= checksum4;
-      raw5_q      <= raw4;
-      slot5_q     <= slot4;
-      foreign5_q  <= ctx4_q.foreign;
+    push6_q <= push5;
+    last6_q <= last5;
+    head6_q <= s5_q.head;
+    keep6_q <= s5_q.keep;
+    if (s5_head) begin
+      ports6_q    <= ports5;
+      header6_q   <= header5;
+      length6_q   <= length5;
+      checksum6_q <= checksum5;
+      raw6_q      <= raw5;
+      slot6_q     <= slot5;
+      foreign6_q  <= ctx5_q.foreign;
     end
   end
 
-  // --- 5 -> 6: egress register ---------------------------------------------------------------------
-  wire_head_t head5;
-  assign head5 = '{eth_dst: 48'hFFFF_FFFF_FFFF, eth_src: 48'h024B_5300_0000, eth_type: 16'h0800,
-                   ip_version: 4'd4, ip_ihl: 4'd5, ip_dscp: '0, ip_ecn: '0, ip_length: length5_q,
+  // --- 6 -> 7: egress register ---------------------------------------------------------------------
+  wire_head_t head6;
+  assign head6 = '{eth_dst: 48'hFFFF_FFFF_FFFF, eth_src: 48'h024B_5300_0000, eth_type: 16'h0800,
+                   ip_version: 4'd4, ip_ihl: 4'd5, ip_dscp: '0, ip_ecn: '0, ip_length: length6_q,
                    ip_id: '0, ip_flags: 3'b010, ip_fragment: '0, ip_ttl: 8'd64, ip_protocol: 8'd17,
-                   ip_checksum: checksum5_q, ip_src: SourceIp, ip_dst: TargetIp,
+                   ip_checksum: checksum6_q, ip_src: SourceIp, ip_dst: TargetIp,
                    udp_src: 16'(WIRE_UDP_PORT), udp_dst: 16'(WIRE_UDP_PORT),
-                   udp_length: length5_q - 16'd20, udp_checksum: '0, header: header5_q};
+                   udp_length: length6_q - 16'd20, udp_checksum: '0, header: header6_q};
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) m_push_o <= '0;
-    else m_push_o <= v5_q && push5_q ? ports5_q : '0;
-    m_beat_o.first   <= head5_q;
-    m_beat_o.last    <= last5_q;
-    m_beat_o.foreign <= foreign5_q;
-    m_beat_o.keep    <= slot5_q ? '1 : keep5_q;
-    if (head5_q && !foreign5_q) m_beat_o.data <= beat_of_head(head5);
-    else if (raw5_q) m_beat_o.data <= s5_raw_q;
-    else m_beat_o.data <= s5_values;
+    else m_push_o <= v6_q && push6_q ? ports6_q : '0;
+    m_beat_o.first   <= head6_q;
+    m_beat_o.last    <= last6_q;
+    m_beat_o.foreign <= foreign6_q;
+    m_beat_o.keep    <= slot6_q ? '1 : keep6_q;
+    if (head6_q && !foreign6_q) m_beat_o.data <= beat_of_head(head6);
+    else if (raw6_q) m_beat_o.data <= s6_raw_q;
+    else m_beat_o.data <= s6_values;
   end
 
   // --- Events --------------------------------------------------------------------------------------
-  logic ctl4;
-  assign ctl4         = dec_req.kind inside {K_PURGE, K_CLEAR};
+  logic ctl5;
+  assign ctl5         = dec_req.kind inside {K_PURGE, K_CLEAR};
   assign ev_verdict_o  = dec.verdict;
-  assign ev_valid_o    = dec_valid && !ctl4;
-  assign ev_port_o     = ctx4_q.port;
-  assign ev_hit_o      = ctx4_q.hit;
-  assign ev_jidx_o     = ctx4_q.jidx;
+  assign ev_valid_o    = dec_valid && !ctl5;
+  assign ev_port_o     = ctx5_q.port;
+  assign ev_hit_o      = ctx5_q.hit;
+  assign ev_jidx_o     = ctx5_q.jidx;
   assign ev_evicted_o  = dec.view.job;
   assign ev_index_o    = dec_index;
   assign ev_in_slot_o  = dec.op == OP_ADD;
-  assign ev_no_route_o = s4_head && ctx4_q.foreign && ctx4_q.route == '0;
+  assign ev_no_route_o = s5_head && ctx5_q.foreign && ctx5_q.route == '0;
   assign ev_occupied_o = dec_valid && dec_write && dec.verdict == V_STORED &&
-                         !ctl4 && !dec.view.valid;   // the view is what was there before
+                         !ctl5 && !dec.view.valid;   // the view is what was there before
   assign ev_freed_o    = dec_valid && dec_write && !dec_slot.valid && dec_req.kind != K_CLEAR;
 
   // Emission of a slot needs ValueBeats beats behind its header.
   `KS_ASSERT(ControlAlone, !(ctl_valid_i && !idle_o))
-  `KS_ASSERT(DecisionWithHead, ctl4 || dec_valid == (s4_head && !ctx4_q.foreign) || !dec_valid)
-  `KS_ASSERT(HeadHasDecision, !(s4_head && !ctx4_q.foreign) || dec_valid)
+  `KS_ASSERT(DecisionWithHead, ctl5 || dec_valid == (s5_head && !ctx5_q.foreign) || !dec_valid)
+  `KS_ASSERT(HeadHasDecision, !(s5_head && !ctx5_q.foreign) || dec_valid)
 
 endmodule
 

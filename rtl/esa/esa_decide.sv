@@ -3,7 +3,8 @@
 //
 // The decision of the aggregation switch: (slot, packet) -> (slot, value operation, emission, verdict),
 // one packet at a time, for the policies ESA, ATP and SwitchML. Purely combinational; the policies
-// differ in nothing but this block. Specification: sw_ref/esa/switch.{hpp,cpp}, case by case.
+// differ in nothing but this block. Every comparison of packet and slot was made before it (esa_relate).
+// Specification: sw_ref/esa/switch.{hpp,cpp}, case by case.
 //
 // Every request has exactly one verdict; a slot is written only for the request's own slot index; at
 // most one emission. flip_i is the random bit of PREEMPT_RANDOM and used_flip_o says that it was used.
@@ -15,33 +16,26 @@ module esa_decide
   import esa_pkg::*;
 (
   input  wire settings_t settings_i,
+  /* verilator lint_off UNUSED */   // members are of interest to the comparisons only
   input  wire request_t  req_i,
+  /* verilator lint_on UNUSED */
   input  wire slot_t     slot_i,
+  input  wire relation_t rel_i,        // = esa_relate(req_i, slot_i)
   input  wire logic      flip_i,
-  output slot_t          slot_o,       // = slot_i unless write_o
-  output logic           write_o,
+  output contents_t      contents_o,   // what the slot can hold after it,
+  output change_e        change_o,     // and which of it
   output decision_t      dec_o,
   output logic           used_flip_o
 );
 
-  logic    same_id, same_tag, alone, overlap, done_after, slot_done, takes, newer, via_ps;
-  seq_t    seq_diff;
-  slot_t   fresh, added, aged, freed;
+  logic    takes, via_ps;
   logic    completing;   // the emission is a complete sum
 
-  assign same_id    = slot_i.valid && slot_i.job == req_i.job && slot_i.seq == req_i.seq;
-  assign same_tag   = slot_i.tag == req_i.tag;
-  assign alone      = req_i.bitmap == req_i.members;
-  assign overlap    = (slot_i.bitmap & req_i.bitmap) != '0;
-  assign slot_done  = slot_i.bitmap == req_i.members;
-  assign done_after = (slot_i.bitmap | req_i.bitmap) == req_i.members;
-  assign seq_diff   = req_i.seq - slot_i.seq;
-  assign newer      = !seq_diff[SeqW-1] && seq_diff != '0;
-  assign via_ps     = settings_i.policy != POLICY_SWITCHML && settings_i.completed == DONE_VIA_PS;
+  assign via_ps = settings_i.policy != POLICY_SWITCHML && settings_i.completed == DONE_VIA_PS;
 
   always_comb begin
     unique case (settings_i.preempt)
-      PREEMPT_HIGHER: takes = req_i.prio > slot_i.prio;
+      PREEMPT_HIGHER: takes = rel_i.higher;
       PREEMPT_NEVER:  takes = 1'b0;
       PREEMPT_ALWAYS: takes = 1'b1;
       default:        takes = flip_i;
@@ -49,24 +43,24 @@ module esa_decide
   end
 
   always_comb begin
-    fresh = '{valid: 1'b1, job: req_i.job, seq: req_i.seq, bitmap: req_i.bitmap, count: req_i.count,
-              prio: req_i.prio, ecn: req_i.ecn, tag: req_i.tag};
-    added        = slot_i;
-    added.bitmap = slot_i.bitmap | req_i.bitmap;
-    added.count  = slot_i.count + req_i.count;
-    added.prio   = req_i.prio > slot_i.prio ? req_i.prio : slot_i.prio;
-    added.ecn    = slot_i.ecn || req_i.ecn;
-    aged         = slot_i;
-    aged.prio    = slot_i.prio >> settings_i.downgrade;
-    freed        = slot_i;
-    freed.valid  = 1'b0;
-    freed.bitmap = '0;
-    freed.count  = '0;
+    contents_o.kept  = slot_i;
+    contents_o.fresh = '{valid: 1'b1, job: req_i.job, seq: req_i.seq, bitmap: req_i.bitmap,
+                         count: req_i.count, prio: req_i.prio, ecn: req_i.ecn, tag: req_i.tag};
+    contents_o.added        = slot_i;
+    contents_o.added.bitmap = slot_i.bitmap | req_i.bitmap;
+    contents_o.added.count  = slot_i.count + req_i.count;
+    contents_o.added.prio   = rel_i.higher ? req_i.prio : slot_i.prio;
+    contents_o.added.ecn    = slot_i.ecn || req_i.ecn;
+    contents_o.aged         = slot_i;
+    contents_o.aged.prio    = slot_i.prio >> settings_i.downgrade;
+    contents_o.freed        = slot_i;
+    contents_o.freed.valid  = 1'b0;
+    contents_o.freed.bitmap = '0;
+    contents_o.freed.count  = '0;
   end
 
   always_comb begin
-    slot_o      = slot_i;
-    write_o     = 1'b0;
+    change_o    = KEPT;
     used_flip_o = 1'b0;
     completing  = 1'b0;
     dec_o = '{verdict: req_i.bad, op: OP_READ, value_write: 1'b0, out: OUT_NONE, to: TO_PS,
@@ -78,26 +72,25 @@ module esa_decide
         if (req_i.collision) begin               // refused by a switch before this one
           dec_o.verdict = V_FORWARDED;
           dec_o.out     = OUT_PACKET;
-        end else if (alone) begin                // never takes a slot, never meets old memory
+        end else if (rel_i.alone) begin          // never takes a slot, never meets old memory
           dec_o.verdict = V_COMPLETED;
           dec_o.op      = OP_OVERWRITE;
-          dec_o.view    = fresh;
+          dec_o.view    = contents_o.fresh;
           completing    = 1'b1;
-        end else if (!slot_i.valid) begin
+        end else if (!rel_i.in_use) begin
           dec_o.verdict     = V_STORED;
           dec_o.op          = OP_OVERWRITE;
           dec_o.value_write = 1'b1;
-          slot_o            = fresh;
-          write_o           = 1'b1;
-        end else if (same_id) begin
-          if (!same_tag) begin
+          change_o          = FRESH;
+        end else if (rel_i.same_id) begin
+          if (!rel_i.same_tag) begin
             dec_o.verdict = V_BAD_TAG;
-          end else if (overlap) begin
-            if ((req_i.bitmap & ~slot_i.bitmap) != '0) begin   // several workers, in the slot in part
+          end else if (rel_i.overlap) begin
+            if (rel_i.packet_more) begin             // several workers, in the slot in part
               dec_o.verdict       = V_COLLIDED;
               dec_o.out           = OUT_PACKET;
               dec_o.set_collision = 1'b1;
-            end else if (!slot_done) begin
+            end else if (!rel_i.slot_done) begin
               dec_o.verdict = V_DUPLICATE;
             end else begin
               dec_o.verdict = V_ANSWERED;
@@ -107,23 +100,21 @@ module esa_decide
             dec_o.verdict     = V_ADDED;
             dec_o.op          = OP_ADD;
             dec_o.value_write = 1'b1;
-            slot_o            = added;
-            write_o           = 1'b1;
-            if (done_after) begin
+            change_o          = ADDED;
+            if (rel_i.done_after) begin
               dec_o.verdict = V_COMPLETED;
-              dec_o.view    = added;
+              dec_o.view    = contents_o.added;
               completing    = 1'b1;
               if (settings_i.policy != POLICY_SWITCHML && settings_i.completed == DONE_FREE)
-                slot_o = freed;
+                change_o = FREED;
             end
           end
         end else if (settings_i.policy == POLICY_SWITCHML) begin
-          if (newer && slot_done) begin
+          if (rel_i.newer && rel_i.slot_done) begin
             dec_o.verdict     = V_STORED;
             dec_o.op          = OP_OVERWRITE;
             dec_o.value_write = 1'b1;
-            slot_o            = fresh;
-            write_o           = 1'b1;
+            change_o          = FRESH;
           end else begin
             dec_o.verdict = V_STALE;
           end
@@ -135,35 +126,30 @@ module esa_decide
             dec_o.value_write = 1'b1;
             dec_o.out         = OUT_SLOT;
             dec_o.keep_set    = 1'b0;
-            slot_o            = fresh;
-            write_o           = 1'b1;
+            change_o          = FRESH;
           end else begin
             dec_o.verdict       = V_COLLIDED;
             dec_o.out           = OUT_PACKET;
             dec_o.set_collision = 1'b1;
-            if (settings_i.policy == POLICY_ESA) begin
-              slot_o  = aged;
-              write_o = 1'b1;
-            end
+            if (settings_i.policy == POLICY_ESA) change_o = AGED;
           end
         end
       end
 
       K_RESEND: begin
-        if (!same_id) begin
+        if (!rel_i.same_id) begin
           dec_o.verdict = V_RESENT;
           dec_o.out     = OUT_PACKET;
-        end else if (!same_tag) begin
+        end else if (!rel_i.same_tag) begin
           dec_o.verdict = V_BAD_TAG;
         end else begin
           dec_o.verdict = V_RESENT_FLUSH;
-          slot_o        = freed;
-          write_o       = 1'b1;
-          if (!overlap) begin                    // both, added on the way out
+          change_o      = FREED;
+          if (!rel_i.overlap) begin              // both, added on the way out
             dec_o.op   = OP_ADD;
             dec_o.out  = OUT_SLOT;
-            dec_o.view = added;
-          end else if ((slot_i.bitmap & ~req_i.bitmap) != '0) begin
+            dec_o.view = contents_o.added;
+          end else if (rel_i.slot_more) begin
             dec_o.out = OUT_SLOT;                // the slot has what the packet brings, and more
           end else begin
             dec_o.out = OUT_PACKET;              // the packet has all that the slot has
@@ -172,11 +158,10 @@ module esa_decide
       end
 
       K_REMINDER: begin
-        if (same_id) begin
+        if (rel_i.same_id) begin
           dec_o.verdict = V_FLUSHED;
           dec_o.out     = OUT_SLOT;
-          slot_o        = freed;
-          write_o       = 1'b1;
+          change_o      = FREED;
         end else begin
           dec_o.verdict      = V_NEGATIVE;
           dec_o.out          = OUT_PACKET;
@@ -186,23 +171,19 @@ module esa_decide
       end
 
       K_RESULT: begin
-        dec_o.verdict = same_id ? V_FREED : V_FORWARDED;
+        dec_o.verdict = rel_i.same_id ? V_FREED : V_FORWARDED;
         dec_o.out     = OUT_PACKET;
         dec_o.to      = TO_MEMBERS;
-        if (same_id) begin
-          slot_o  = freed;
-          write_o = 1'b1;
-        end
+        if (rel_i.same_id) change_o = FREED;
       end
 
       K_ACK: begin
         if (req_i.uplink) begin
           dec_o.verdict = V_FORWARDED;
           dec_o.out     = OUT_PACKET;
-        end else if (same_id && slot_done) begin
+        end else if (rel_i.same_id && rel_i.slot_done) begin
           dec_o.verdict = V_FREED;
-          slot_o        = freed;
-          write_o       = 1'b1;
+          change_o      = FREED;
         end else begin
           dec_o.verdict = V_IGNORED;
         end
@@ -219,16 +200,9 @@ module esa_decide
         dec_o.to      = TO_MEMBERS;
       end
 
-      K_PURGE: begin
-        slot_o  = freed;
-        write_o = slot_i.valid && slot_i.job == req_i.job;
-        if (!write_o) slot_o = slot_i;
-      end
+      K_PURGE: if (rel_i.same_job) change_o = FREED;
 
-      K_CLEAR: begin
-        slot_o  = '0;
-        write_o = 1'b1;
-      end
+      K_CLEAR: change_o = CLEARED;
 
       default: ;                                 // K_BAD: the verdict says what was wrong
     endcase

@@ -112,6 +112,45 @@ package esa_pkg;
     logic     uplink;      // of its job
   } request_t;
 
+  // How a request stands to what its slot holds (esa_relate): all that the decision needs to know of the two
+  // identities, bitmaps and priorities. Of a free slot nothing but `alone` is true.
+  typedef struct packed {
+    logic alone;         // the packet has all members
+    logic in_use;        // the slot is not free; whatever follows is of one that is not
+    logic same_job;
+    logic same_id;       // job and sequence number
+    logic same_tag;
+    logic overlap;       // somebody is in both
+    logic packet_more;   // somebody is in the packet only
+    logic slot_more;     // somebody is in the slot only
+    logic slot_done;     // the slot has all members of the packet's job
+    logic done_after;    // both together have
+    logic higher;        // the packet has the higher priority
+    logic newer;         // its sequence number is ahead, modulo 2^SeqW
+  } relation_t;
+
+  // What a decision leaves in the slot: one of these contents.
+  typedef struct packed {
+    slot_t kept;
+    slot_t fresh;        // the packet alone
+    slot_t added;        // both
+    slot_t aged;         // a lower priority
+    slot_t freed;
+  } contents_t;
+  typedef enum logic [2:0] {
+    KEPT = 3'd0, FRESH = 3'd1, ADDED = 3'd2, AGED = 3'd3, FREED = 3'd4, CLEARED = 3'd5
+  } change_e;
+  function automatic slot_t after_change(input change_e change, input contents_t contents);
+    unique case (change)
+      KEPT:    after_change = contents.kept;
+      FRESH:   after_change = contents.fresh;
+      ADDED:   after_change = contents.added;
+      AGED:    after_change = contents.aged;
+      FREED:   after_change = contents.freed;
+      default: after_change = '0;
+    endcase
+  endfunction
+
   // What happens to the values of the slot (esa_value.sv).
   typedef enum logic [1:0] {
     OP_OVERWRITE = 2'd0,

@@ -9,7 +9,7 @@
 // that has been served waits until every other port with a whole frame was served. A packet is let
 // into the pipeline when every egress queue has room for the longest one, so nothing is lost and nothing
 // stalls behind that point; a receiver that takes nothing stops the switch once its queue is full.
-// Latency of a packet through an idle switch: 16 cycles from its last beat to the first one that leaves.
+// Latency of a packet through an idle switch: 17 cycles from its last beat to the first one that leaves.
 // Reset forgets frames and slots; packets are taken from the ports at once and wait until the slots are
 // cleared (Slots cycles).
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Kestrel Authors
 //
-// The rules of esa_decide, applied one request after the other, any of them, to 2 slots (2 jobs, 4 sequence
-// numbers, 3 workers, 4 priorities, 2 tags, all policies and rules). That the pipeline does the same is
-// proved in fv_esa_meta.sv.
+// The rules of esa_relate and esa_decide, applied one request after the other, any of them, to 2 slots
+// (2 jobs, 4 sequence numbers, 3 workers, 4 priorities, 2 tags, all policies and rules). That the pipeline
+// does the same is proved in fv_esa_meta.sv.
 // A contribution is followed from a DATA packet chosen at will (pick_i): worker, job and sequence number
 // are whatever that packet has, so what holds for it holds for all.
 
@@ -66,7 +66,10 @@ module fv_esa_decide
 
   // --- The machine: one request a cycle, decided at once -------------------------------------------
   slot_t [Slots-1:0] ref_q;
-  slot_t             p_old_q, dec_slot, decided;
+  slot_t             p_old_q, dec_slot;
+  relation_t         relation;
+  contents_t         contents;
+  change_e           change;
   logic              dec_valid, dec_write, unused_flip;
   logic [Aw-1:0]     dec_index;
   request_t          dec_req;
@@ -76,11 +79,13 @@ module fv_esa_decide
   assign dec_req   = req_i;
   assign dec_index = index_i;
   assign p_old_q   = ref_q[index_i];
-  assign dec_slot  = dec_write ? decided : p_old_q;
+  assign dec_slot  = after_change(change, contents);
+  assign dec_write = change != KEPT;
 
+  esa_relate u_relate (.req_i, .slot_i(p_old_q), .rel_o(relation));
   esa_decide dut (
-    .settings_i, .req_i, .slot_i(p_old_q), .flip_i,
-    .slot_o(decided), .write_o(dec_write), .dec_o(dec), .used_flip_o(unused_flip)
+    .settings_i, .req_i, .slot_i(p_old_q), .rel_i(relation), .flip_i,
+    .contents_o(contents), .change_o(change), .dec_o(dec), .used_flip_o(unused_flip)
   );
 
   always_ff @(posedge clk_i) begin

@@ -43,7 +43,7 @@ module fv_esa_meta
     started_q <= 1'b1;
     ResetOnce : assume (!started_q || rst_ni);
     if (!rst_ni) begin
-      NoLateWrite : assume (!dut.valid4_q);
+      NoLateWrite : assume (!dut.valid5_q);
       Cleared0    : assume (dut.mem[0] == '0);
       Cleared1    : assume (dut.mem[1] == '0);
     end
@@ -57,73 +57,87 @@ module fv_esa_meta
   `KS_ASSUME(DataOfSomebody, req_i.kind != K_DATA || req_i.bitmap != '0)
 
   // --- The reference -------------------------------------------------------------------------------
-  // It takes the requests two cycles after they came, the cycle in which the pipeline decides.
+  // It takes the requests three cycles after they came, the cycle in which the pipeline decides.
   slot_t [Slots-1:0] ref_q;
-  logic              v1_q, v2_q, v3_q;
-  logic [Aw-1:0]     i1_q, i2_q, i3_q;
-  request_t          r1_q, r2_q, r3_q;
-  decision_t         d3_q;
-  logic              w3_q;
+  logic              v1_q, v2_q, v3_q, v4_q, v6_q;
+  logic [Aw-1:0]     i1_q, i2_q, i3_q, i4_q, i6_q;
+  request_t          r1_q, r2_q, r3_q, r4_q;
+  decision_t         d4_q;
+  logic              w4_q;
+  relation_t         truth;
 
   always_ff @(posedge clk_i) begin
     {i1_q, r1_q} <= {index_i, req_i};
     {i2_q, r2_q} <= {i1_q, r1_q};
-    if (v2_q) begin
-      {i3_q, r3_q} <= {i2_q, r2_q};
-      d3_q         <= dut.dec_new;
-      w3_q         <= dut.write_new;
+    {i3_q, r3_q} <= {i2_q, r2_q};
+    if (v3_q) begin
+      {i4_q, r4_q} <= {i3_q, r3_q};
+      d4_q         <= dut.dec_new;
+      w4_q         <= dut.change != KEPT;
     end
+    i6_q <= dut.index5_q;
     if (!rst_ni) begin
       v1_q  <= 1'b0;
       v2_q  <= 1'b0;
       v3_q  <= 1'b0;
+      v4_q  <= 1'b0;
+      v6_q  <= 1'b0;
       ref_q <= '0;
     end else begin
       v1_q <= valid_i;
       v2_q <= v1_q;
       v3_q <= v2_q;
-      if (v2_q && dut.write_new) ref_q[i2_q] <= dut.slot_new;
+      v4_q <= v3_q;
+      v6_q <= dut.valid5_q;
+      if (v3_q && dut.change != KEPT) ref_q[i3_q] <= dut.decided;
     end
   end
+  esa_relate u_truth (.req_i(r3_q), .slot_i(ref_q[i3_q]), .rel_o(truth));
 
   // The decision is made on what one-at-a-time would have in the slot.
-  `KS_ASSERT(DecidedOnTruth, !v2_q || (dut.old_q == ref_q[i2_q] && dut.req3_q == r2_q &&
-                                       dut.index3_q == i2_q))
-  // One verdict for each request, three cycles later, in order, with the slot as it is then.
-  `KS_ASSERT(VerdictForEach, dec_valid == v3_q)
-  `KS_ASSERT(SameRequest, !v3_q || (dec_index == i3_q && dec_req == r3_q))
-  `KS_ASSERT(SameDecision, !v3_q || (dec == d3_q && dec_write == w3_q))
-  `KS_ASSERT(SameSlot, !v3_q || dec_slot == ref_q[i3_q])
+  `KS_ASSERT(DecidedOnTruth, !v3_q || (dut.slot4_q == ref_q[i3_q] && dut.rel4_q == truth &&
+                                       dut.req4_q == r3_q && dut.index4_q == i3_q))
+  // One verdict for each request, four cycles later, in order, with the slot as it is then.
+  `KS_ASSERT(VerdictForEach, dec_valid == v4_q)
+  `KS_ASSERT(SameRequest, !v4_q || (dec_index == i4_q && dec_req == r4_q))
+  `KS_ASSERT(SameDecision, !v4_q || (dec == d4_q && dec_write == w4_q))
+  `KS_ASSERT(SameSlot, !v4_q || dec_slot == ref_q[i4_q])
   // It is so because memory and what is in flight is what the reference holds.
-  `KS_ASSERT(InFlight, v1_q == dut.valid2_q && v2_q == dut.valid3_q)
+  `KS_ASSERT(InFlight, v1_q == dut.valid2_q && v2_q == dut.valid3_q && v3_q == dut.valid4_q)
   `KS_ASSERT(InFlight1, !v1_q || (i1_q == dut.index2_q && r1_q == dut.req2_q))
+  `KS_ASSERT(InFlight2, !v2_q || (i2_q == dut.index3_q && r2_q == dut.req3_q))
   `KS_ASSERT(InFlightSane1, !v1_q || (r1_q.count == ones(r1_q.bitmap) &&
                                       (r1_q.kind != K_DATA || r1_q.bitmap != '0)))
   `KS_ASSERT(InFlightSane2, !v2_q || (r2_q.count == ones(r2_q.bitmap) &&
                                       (r2_q.kind != K_DATA || r2_q.bitmap != '0)))
+  `KS_ASSERT(InFlightSane3, !v3_q || (r3_q.count == ones(r3_q.bitmap) &&
+                                      (r3_q.kind != K_DATA || r3_q.bitmap != '0)))
+  `KS_ASSERT(SameSlot2, !v1_q || (dut.same2_5_q == (dut.valid5_q && dut.index5_q == i1_q) &&
+                                  dut.same2_6_q == (v6_q && i6_q == i1_q)))
+  `KS_ASSERT(SameSlot3, !v2_q || (dut.same3_4_q == (v3_q && i3_q == i2_q) &&
+                                  dut.same3_5_q == (dut.valid5_q && dut.index5_q == i2_q)))
   for (genvar s = 0; s < Slots; s++) begin : gen_memory
-    `KS_ASSERT(MemoryIsReference, ref_q[s] == ((dut.valid4_q && dut.index4_q == Aw'(s)) ? dut.slot4_q :
+    `KS_ASSERT(MemoryIsReference, ref_q[s] == ((dut.valid5_q && dut.index5_q == Aw'(s)) ? dut.slot5_q :
                                               slot_t'(dut.mem[s])))
   end
-  `KS_ASSERT(ReadIsReference, !v1_q ||
-             ref_q[i1_q] == ((dut.valid4_q && dut.index4_q == i1_q) ? dut.slot4_q :
-                             (dut.valid5_q && dut.index5_q == i1_q) ? dut.slot5_q : slot_t'(dut.read_q)))
-  `KS_ASSERT(UnwrittenIsUnchanged, !(dut.valid4_q && !dut.write4_q) ||
-             dut.slot4_q == slot_t'(dut.mem[dut.index4_q]))
+  `KS_ASSERT(ReadIsReference, !v1_q || ref_q[i1_q] == slot_t'(dut.word2))
+  `KS_ASSERT(BaseIsReference, !v2_q || ref_q[i2_q] == dut.base3)
+  `KS_ASSERT(UnwrittenIsUnchanged, !(dut.valid5_q && !dut.write5_q) ||
+             dut.slot5_q == slot_t'(dut.mem[dut.index5_q]))
   // For the assertions inside.
   for (genvar s = 0; s < Slots; s++) begin : gen_slot
     `KS_ASSERT(CountIsPopcount, ref_q[s].count == ones(ref_q[s].bitmap))
     `KS_ASSERT(FreeIffNobody, ref_q[s].valid == (ref_q[s].bitmap != '0))
   end
 
-  // Four requests in four cycles to one slot, each of which changes it.
+  // Five requests in five cycles to one slot, each of which changes it.
   logic [2:0] run_q;
   always_ff @(posedge clk_i) begin
-    if (!rst_ni || !(v3_q && dec_write)) run_q <= '0;
-    else if (v2_q && i2_q == i3_q && run_q != 3'd7) run_q <= run_q + 3'd1;
+    if (!rst_ni || !(v4_q && dec_write)) run_q <= '0;
+    else if (v3_q && i3_q == i4_q && run_q != 3'd7) run_q <= run_q + 3'd1;
     else run_q <= '0;
   end
-  `KS_COVER(BackToBack, run_q == 3'd3 && dec_valid && dec.verdict == V_PREEMPTED && dec_slot.count != '0)
+  `KS_COVER(BackToBack, run_q == 3'd4 && dec_valid && dec.verdict == V_PREEMPTED && dec_slot.count != '0)
   `KS_COVER(BackToBackCompletion, run_q == 3'd2 && dec_valid && dec.verdict == V_COMPLETED && !dec_slot.valid)
 
 endmodule

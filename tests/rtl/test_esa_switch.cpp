@@ -435,7 +435,7 @@ TEST(EsaSwitch, Latency) {
   }
   std::cout << "[ latency  ] " << first_out - last_in
             << " cycles from the last beat in to the first beat out\n";
-  EXPECT_EQ(first_out - last_in, 16U);
+  EXPECT_EQ(first_out - last_in, 17U);
 }
 
 TEST(EsaSwitch, BlockedReceiverLosesNothing) {

@@ -577,18 +577,22 @@ TEST(ThcBlock, ErrorFeedbackIsWhatTheIndicesDoNotSay) {
     const double unit = std::ldexp(1.0, static_cast<int>(scale.exponent) - 127 - kFractionBits);
     Statistic squares;
     double worst = 0.0;
+    double at_zero = 0.0;
     for (std::size_t i = 0; i < y.size(); ++i) {
       const double d = (static_cast<double>(y[i]) - decoded[i] - c.error[i]) / unit;
       squares.add(d * d);
-      worst = std::max(worst, std::abs(d));
+      (i == 0 ? at_zero : worst) = std::max(i == 0 ? at_zero : worst, std::abs(d));
     }
-    std::printf("k = %d: y - decoded - e: rms %.2f, max %.2f units of 2^(e-22) = %.1e, %.1e of "
-                "l/sqrt(d)\n",
-                k, std::sqrt(squares.mean()), worst,
+    std::printf("k = %d: y - decoded - e: rms %.2f, max %.2f, at 0 %.2f units of 2^(e-22) = %.1e, "
+                "%.1e of l/sqrt(d)\n",
+                k, std::sqrt(squares.mean()), worst, at_zero,
                 std::sqrt(squares.mean()) * unit / norm * std::exp2(k / 2.0),
                 worst * unit / norm * std::exp2(k / 2.0));
     EXPECT_LT(std::sqrt(squares.mean()), 2.5) << k;
     EXPECT_LT(worst, 16.0) << k;
+    // Coordinate 0 gathers what the roundings of the 16 decoded values, half a unit each at most,
+    // have in common.
+    EXPECT_LT(at_zero, worst + 0.5 * std::exp2((k + 1) / 2)) << k;
   }
 }
 

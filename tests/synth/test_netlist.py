@@ -132,10 +132,10 @@ BLOCKS = [
         settle=5000,
     ),
     dict(
-        top="esa_meta",  # with esa_decide
+        top="esa_meta",  # with esa_relate and esa_decide
         parameters="-G Slots=4",
         instance="#(.Slots(4))",
-        sources=["rtl/esa/esa_pkg.sv", "rtl/esa/esa_decide.sv", "rtl/esa/esa_meta.sv"],
+        sources=[f"rtl/esa/{name}.sv" for name in ("esa_pkg", "esa_relate", "esa_decide", "esa_meta")],
         # settings_t, request_t, decision_t and slot_t of esa_pkg.
         inputs=dict(settings_i=9, valid_i=1, index_i=2, req_i=144),
         outputs=dict(dec_valid_o=1, dec_index_o=2, dec_req_o=144, dec_o=118, dec_write_o=1, dec_slot_o=101),

@@ -103,7 +103,7 @@ TEST_P(ThcOverSwitch, MeanIsTheReferencesBitForBit) {
     return stats.counters.verdicts[static_cast<std::size_t>(v)];
   };
   EXPECT_GE(stats.sequences, kRounds * c.size / 1024);
-  EXPECT_GT(count(ref::Verdict::kCompleted), 0U);
+  EXPECT_GT(count(ref::Verdict::kCompleted), 0U) << "some sums are made in the switch";
   EXPECT_EQ(stats.lost > 0, c.loss > 0);
   if (c.rival > 0 && c.policy == ref::Policy::kEsa) {
     EXPECT_GT(stats.preempted, 0U) << "the rival took slots";
@@ -117,7 +117,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"loss_and_rival", "fast", ref::Policy::kEsa, 4, 64, 0.02, 0.5, 50'000},
                       Case{"atp", "fast", ref::Policy::kAtp, 4, 64, 0.02, 0.2, 20'000},
                       Case{"wide_slots", "fast", ref::Policy::kEsa, 8, 256, 0.01, 0.02, 200'000},
-                      Case{"sums_of_16_bits", "fast", ref::Policy::kEsa, 12, 128, 0.01, 0.5,
+                      Case{"sums_of_16_bits", "fast", ref::Policy::kEsa, 12, 128, 0.01, 0.05,
                            20'000},
                       Case{"single_worker", "fast", ref::Policy::kEsa, 1, 64, 0.02, 0, 100'000},
                       Case{"rtl", "rtl", ref::Policy::kEsa, 3, 64, 0.02, 0.3, 6'000}),

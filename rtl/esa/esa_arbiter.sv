@@ -394,8 +394,8 @@ module esa_arbiter
     .clk_i, .rst_ni,
     .rd_en_i(v3_q && !s3_q.head && !s3_q.over && access3_q),
     .rd_addr_i({index3_q, s3_q.index}),
+    .lanes8_i(ctx4_q.job.format == FMT_THC_SUM8), .lanes16_i(ctx4_q.job.format == FMT_THC_SUM16),
     .in_i(s5_in_q), .op_i(dec.op), .write_i(dec.value_write),
-    .lanes8_i(ctx5_q.job.format == FMT_THC_SUM8), .lanes16_i(ctx5_q.job.format == FMT_THC_SUM16),
     .out_o(s6_values)
   );
 

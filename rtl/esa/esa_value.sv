@@ -29,11 +29,11 @@ module esa_value
 
   input  wire logic               rd_en_i,      // cycle t
   input  wire logic [Aw-1:0]      rd_addr_i,
+  input  wire logic               lanes8_i,     // cycle t+1: lanes of 8 bits
+  input  wire logic               lanes16_i,    // lanes of 16 bits
   input  wire logic [8*Bytes-1:0] in_i,         // cycle t+2
   input  wire value_op_e          op_i,
   input  wire logic               write_i,
-  input  wire logic               lanes8_i,     // lanes of 8 bits
-  input  wire logic               lanes16_i,    // lanes of 16 bits
   output logic [8*Bytes-1:0]      out_o         // cycle t+3
 );
 
@@ -47,18 +47,20 @@ module esa_value
   logic [2:0][Aw-1:0] addr_q;
   logic               write_q;
 
-  // Byte 3 of a 32-bit lane is its lowest; a carry passes unless the lane ends.
+  // Byte 3 of a 32-bit lane is its lowest. One carry chain a lane: between two bytes is a bit of its own
+  // that adds to the carry 1, which passes it on, or 0, which ends it.
+  logic within16_q, within32_q;      // carries pass inside 16 bits, inside 32 bits
   always_comb begin
-    sum = '0;
-    for (int unsigned i = 0; i < Bytes / 4; i++) begin
-      logic carry;
-      carry = 1'b0;
-      for (int unsigned j = 0; j < 4; j++) begin
-        logic [8:0] s;
-        s = 9'(old_q[32*i + 8*(3-j) +: 8]) + 9'(in_i[32*i + 8*(3-j) +: 8]) + 9'(carry);
-        sum[32*i + 8*(3-j) +: 8] = s[7:0];
-        carry = s[8] && !lanes8_i && !(lanes16_i && j == 1);
-      end
+    for (int unsigned i = 0; i < Bytes; i += 4) begin
+      logic [34:0] a, b;
+      /* verilator lint_off UNUSED */   // the bits between
+      logic [34:0] s;
+      /* verilator lint_on UNUSED */
+      a = {old_q[8*i +: 8], within16_q, old_q[8*(i+1) +: 8], within32_q, old_q[8*(i+2) +: 8], within16_q,
+           old_q[8*(i+3) +: 8]};
+      b = {in_i[8*i +: 8], 1'b0, in_i[8*(i+1) +: 8], 1'b0, in_i[8*(i+2) +: 8], 1'b0, in_i[8*(i+3) +: 8]};
+      s = a + b;
+      sum[8*i +: 32] = {s[7:0], s[16:9], s[25:18], s[34:27]};
     end
   end
 
@@ -72,7 +74,9 @@ module esa_value
       OP_READ, OP_SWAP: out_o <= old_q;
       default:          out_o <= in_i;
     endcase
-    addr_q <= {addr_q[1:0], rd_addr_i};
+    within16_q <= !lanes8_i;
+    within32_q <= !lanes8_i && !lanes16_i;
+    addr_q     <= {addr_q[1:0], rd_addr_i};
     if (!rst_ni) begin
       en_q    <= '0;
       write_q <= 1'b0;

@@ -46,9 +46,12 @@ foreach(
         "ecp5 netlist esa_check"
         "ecp5 netlist esa_meta Slots=1024"
         "ecp5 slow esa_arbiter Slots=1024"
+        "ecp5 slow esa_switch Slots=1024"
         "xcup slow esa_decide"
         "xcup slow esa_check"
-        "xcup slow esa_meta Slots=1024")
+        "xcup slow esa_meta Slots=1024"
+        "xcup slow esa_arbiter Slots=1024"
+        "xcup slow esa_switch Slots=1024")
   separate_arguments(block)
   list(POP_FRONT block device label top)
   set(parameters)

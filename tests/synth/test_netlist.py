@@ -35,7 +35,7 @@ FIVE = {entries: f"5'd{entries}" for entries in (8, 16)}
 
 # Top, parameters, sources, inputs and outputs with their widths, and the statement that sets the
 # inputs of a cycle. `settle`: cycles until the outputs do not depend on what was in registers and
-# memories at first. `slow`: only by name.
+# memories at first. `generated`: packages that scripts/gen_contract.py makes. `slow`: only by name.
 BLOCKS = [
     dict(
         top="ks_mul_s8",
@@ -146,6 +146,37 @@ BLOCKS = [
         " if (cycle % 1024 == 1020) settings_i = {2'($urandom % 3), 2'($urandom % 3), 2'($urandom), 3'($urandom)};"
         " req_i = {cycle < 300 ? 4'd10 : $urandom % 8 == 0 ? 4'(1 + $urandom % 9) : 4'd1, 5'd0, 5'($urandom % 2),"
         " 32'($urandom % 4), 32'd1 << ($urandom % 3), 6'd1, 8'($urandom), 16'd0, 3'($urandom) & 3'($urandom), 32'd7, 1'b0};",
+    ),
+    dict(
+        top="esa_check",
+        parameters="",
+        instance="",
+        generated=["ks_wire_pkg.sv"],
+        sources=["rtl/esa/esa_pkg.sv", "rtl/esa/esa_check.sv"],
+        # wire_header_t and job_t.
+        inputs=dict(en_i=1, header_i=176, payload_i=16, port_i=3, hit_i=1, jidx_i=5, job_i=231, policy_i=2, slots_i=17),
+        outputs=dict(req_o=144, index_o=17),
+        reset=False,
+        # Fields that are right as often as not: job of 4 workers (one of 16 bits in eight), its PS at port 7.
+        drive="en_i = cycle < 20 || $urandom % 4 != 0; port_i = $urandom % 4 != 0 ? 3'd7 : 3'($urandom); hit_i = $urandom % 16 != 0;"
+        " jidx_i = 5'($urandom); policy_i = 2'($urandom % 3); slots_i = 17'd64;"
+        " job_i = {16'd9, 6'd4, 32'd15, 8'd15, 3'd7, 1'($urandom), 1'($urandom), $urandom % 8 == 0 ? 4'd3 : 4'($urandom % 4), 16'($urandom % 64), 16'd64, 128'd0};"
+        " header_i = {16'h4B53, 4'd1, 4'($urandom % 5), 8'(1 + $urandom % 9), 8'($urandom), $urandom % 8 == 0 ? 8'($urandom) : 8'd4,"
+        " 8'($urandom), 8'($urandom % 3), 16'd9, 16'($urandom % 72), $urandom, $urandom % 8 == 0 ? $urandom : 32'd1 << ($urandom % 5), 16'($urandom)};"
+        " payload_i = $urandom % 4 == 0 ? 16'($urandom % 300) : 16'd64 << ($urandom % 3);",
+    ),
+    dict(
+        top="esa_value",
+        parameters="-G Depth=16 -G Bytes=8",
+        instance="#(.Depth(16), .Bytes(8))",
+        sources=["rtl/esa/esa_pkg.sv", "rtl/esa/esa_value.sv"],
+        inputs=dict(rd_en_i=1, rd_addr_i=4, lanes8_i=1, lanes16_i=1, in_i=64, op_i=2, write_i=1),
+        outputs=dict(out_o=64),
+        reset=True,
+        # No address returns within 4 cycles; first every beat is overwritten.
+        drive="rd_addr_i = cycle < 400 ? 4'(cycle) : {2'($urandom), 2'(cycle)}; rd_en_i = cycle < 400 || $urandom % 4 != 0;"
+        " {lanes8_i, lanes16_i} = $urandom % 3 == 0 ? 2'b10 : 2'($urandom % 2); in_i = {$urandom, $urandom};"
+        " op_i = cycle < 400 ? 2'd0 : 2'($urandom); write_i = cycle < 400 || $urandom % 4 != 0;",
     ),
     dict(
         top="thc_compress",
@@ -266,7 +297,7 @@ def run(block, folder, seed):
     top = block["top"]
     net = folder / f"{top}_netlist.v"
     # In a process of its own: yosys prints much and ends the process on an error.
-    made = subprocess.run([sys.executable, __file__, "--netlist", top, str(net)], capture_output=True, text=True)
+    made = subprocess.run([sys.executable, __file__, "--netlist", top, str(net), *block["sources"]], capture_output=True, text=True)
     if made.returncode or not net.exists():
         return f"synthesis failed: {(made.stdout + made.stderr)[-600:]}"
     bench = folder / f"tb_{top}.sv"
@@ -291,8 +322,9 @@ def run(block, folder, seed):
 
 
 def main():
-    if len(sys.argv) == 4 and sys.argv[1] == "--netlist":
-        netlist(next(b for b in BLOCKS if b["top"] == sys.argv[2]), sys.argv[3])
+    if len(sys.argv) > 4 and sys.argv[1] == "--netlist":
+        block = next(b for b in BLOCKS if b["top"] == sys.argv[2])
+        netlist(dict(block, sources=sys.argv[4:]), sys.argv[3])
         return 0
     if not VENV_PYTHON.exists():
         print("build/venv is missing (scripts/setup.sh makes it): skipped")
@@ -307,7 +339,10 @@ def main():
     print(f"KESTREL_SEED={seed}")
     failed = 0
     with tempfile.TemporaryDirectory(prefix="kestrel-netlist-") as folder:
+        if any(block.get("generated") for block in chosen):
+            subprocess.run([sys.executable, ROOT / "scripts/gen_contract.py", "--out", folder, "--config", "edge"], check=True)
         for block in chosen:
+            block = dict(block, sources=[*(f"{folder}/{name}" for name in block.get("generated", ())), *block["sources"]])
             problem = run(block, pathlib.Path(folder), seed % 2**31)
             if problem:
                 failed += 1

@@ -59,9 +59,7 @@ public:
         checkers_(kPorts, AxisChecker(AxisCheckerConfig{.data_bytes = kBeat})) {
     reset();
   }
-  /// Verilator takes a model's names from the thread's current context, which may be that of
-  /// another model that is gone already.
-  ~EsaBench() { Verilated::threadContextp(&simulation.context()); }
+  ~EsaBench() = default;
   EsaBench(const EsaBench &) = delete;
   EsaBench &operator=(const EsaBench &) = delete;
 

@@ -55,8 +55,11 @@ public:
     model_->rst_ni = 1;
   }
   ~Simulation() {
+    make_current();
     stop_trace();
     model_->final();
+    model_.reset();
+    Verilated::threadContextp(Verilated::defaultContextp());
   }
   Simulation(const Simulation &) = delete;
   Simulation &operator=(const Simulation &) = delete;
@@ -78,6 +81,7 @@ public:
     if (cycle_ >= config_.max_cycles || context_->gotFinish()) {
       return false;
     }
+    make_current();
     model_->clk_i = 0;
     drive(cycle_);
     model_->eval();
@@ -149,6 +153,11 @@ public:
   }
 
 private:
+  /// Verilator keeps a current context for each thread and, but for the constructor, leaves it as it
+  /// is: a failed assertion or a scope's name would go to the model that was made last in this
+  /// thread, even if that is gone.
+  void make_current() { Verilated::threadContextp(context_.get()); }
+
   void dump() {
     context_->timeInc(1);
 #if defined(VM_TRACE) && VM_TRACE

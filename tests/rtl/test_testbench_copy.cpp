@@ -4,8 +4,10 @@
 // The whole testbench library on one small Verilated design (tb_axi_copy), 64 and 128 bits wide.
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <random>
 #include <string>
+#include <thread>
 #include <tuple>
 #include <vector>
 
@@ -326,6 +328,27 @@ TEST(simulation, rtl_finish_and_assertion_are_told_apart) {
   };
   EXPECT_EQ(failed.run_until(kNothing, assertion, never, 10), Harness::Status::assertion);
   EXPECT_TRUE(failed.failed());
+}
+
+// Verilator reports to the thread's current context: it has to be that of the model that runs.
+TEST(simulation, an_assertion_is_of_the_model_that_runs) {
+  SimulationConfig config;
+  config.fatal_assertions = false;
+  auto first = std::make_unique<Harness>(config);
+  auto second = std::make_unique<Harness>(config);
+  const auto assertion = [](std::uint64_t) { // what $error does, without naming a model
+    Verilated::threadContextp()->gotError(true);
+    Verilated::threadContextp()->gotFinish(true);
+  };
+  EXPECT_TRUE(first->step(assertion, kNothing));
+  EXPECT_TRUE(first->failed());
+  EXPECT_FALSE(second->failed());
+  first.reset();
+  EXPECT_TRUE(second->step(kNothing, kNothing));
+  std::thread([&] { EXPECT_TRUE(second->step(assertion, kNothing)); }).join();
+  EXPECT_TRUE(second->failed());
+  second.reset();
+  EXPECT_EQ(Verilated::threadContextp(), Verilated::defaultContextp());
 }
 
 // Registers without reset start at random, differently for each seed and equally for the same one.

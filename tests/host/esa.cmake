@@ -21,6 +21,13 @@ kestrel_add_test(
   kestrel::host)
 kestrel_add_test(
   NAME
+  host.esa_switchml
+  SOURCES
+  "${CMAKE_CURRENT_LIST_DIR}/test_esa_switchml.cpp"
+  LIBS
+  kestrel::host)
+kestrel_add_test(
+  NAME
   host.esa_control
   SOURCES
   "${CMAKE_CURRENT_LIST_DIR}/test_esa_control.cpp"

@@ -12,6 +12,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/sw_ref/esa_switchml_scenarios.hpp"
 #include "tests/sw_ref/random.hpp"
 
 namespace kestrel::esa::ref {
@@ -22,184 +23,29 @@ namespace {
 
 using hv::ref::test::Random;
 
-constexpr std::uint16_t kPool = 4; // slots of a set
+using test::kPool;
 
-std::vector<std::int32_t> values_of(std::uint32_t seq, unsigned worker) {
-  return {1 << (4 * worker), static_cast<std::int32_t>(seq), -3};
-}
-
-class SwitchMl : public ::testing::TestWithParam<unsigned> {
+class SwitchMl : public test::SwitchMlScenarios {
 protected:
-  SwitchMl() : sw_(config()) {
-    std::vector<unsigned> ports;
-    for (unsigned w = 0; w < workers(); ++w) {
-      ports.push_back(w + 2);
-    }
-    Job job = make_job(1, ports, 7);
-    job.pool_size = kPool;
-    EXPECT_EQ(sw_.add_job(job), std::nullopt);
-  }
+  SwitchMl() : SwitchMlScenarios(3), sw_(config()) { EXPECT_EQ(sw_.add_job(job()), std::nullopt); }
 
-  static Config config() {
-    Config c;
-    c.policy = Policy::kSwitchMl;
-    c.slots = 2 * kPool;
-    c.lanes = 3;
-    return c;
-  }
-  static unsigned workers() { return GetParam(); }
-  static std::uint32_t all() { return (1U << workers()) - 1; }
-
-  static Packet packet(std::uint32_t seq, std::uint16_t slot, bool set, unsigned worker) {
-    Packet p;
-    p.type = Type::kData;
-    p.flags = set ? flag::kSet : std::uint8_t{0};
-    p.format = Format::kInt32;
-    p.fan_in = static_cast<std::uint8_t>(workers());
-    p.count = 1;
-    p.job = 1;
-    p.seq = seq;
-    p.slot = slot;
-    p.bitmap = 1U << worker;
-    p.values = values_of(seq, worker);
-    return p;
-  }
-
-  Outcome send(std::uint32_t seq, std::uint16_t slot, bool set, unsigned worker) {
-    Outcome o = sw_.process(packet(seq, slot, set, worker), worker + 2);
+  Outcome process(const Packet &p, unsigned port) override {
+    Outcome o = sw_.process(p, port);
     const auto broken = sw_.invariant_error();
     EXPECT_FALSE(broken.has_value()) << broken.value_or("");
     return o;
   }
-
-  /// Nothing comes out but a change of the slot.
-  void absorbed(std::uint32_t seq, std::uint16_t slot, bool set, unsigned worker) {
-    const Outcome o = send(seq, slot, set, worker);
-    EXPECT_TRUE(o.verdict == Verdict::kStored || o.verdict == Verdict::kAdded)
-        << to_string(o.verdict);
-    EXPECT_FALSE(o.out);
+  FrameFault refused(const std::vector<std::uint8_t> &frame, unsigned /*port*/) override {
+    const auto parsed = parse_frame(frame);
+    const auto *fault = std::get_if<FrameFault>(&parsed);
+    EXPECT_NE(fault, nullptr);
+    return fault != nullptr ? *fault : FrameFault{};
   }
-  void dropped(std::uint32_t seq, std::uint16_t slot, bool set, unsigned worker) {
-    const auto before = sw_.slots();
-    const Outcome o = send(seq, slot, set, worker);
-    EXPECT_FALSE(o.out);
-    EXPECT_EQ(sw_.slots(), before);
-  }
-  /// The complete sum comes out at `ports`.
-  void reduced(std::uint32_t seq, std::uint16_t slot, bool set, unsigned worker,
-               std::uint32_t ports) {
-    const Outcome o = send(seq, slot, set, worker);
-    ASSERT_TRUE(o.out) << to_string(o.verdict);
-    EXPECT_EQ(o.out->ports, ports);
-    EXPECT_EQ(o.out->packet.type, Type::kResult);
-    EXPECT_EQ(o.out->packet.seq, seq);
-    EXPECT_EQ(o.out->packet.slot, slot);
-    EXPECT_EQ(o.out->packet.flags, set ? flag::kSet : 0);
-    EXPECT_EQ(o.out->packet.bitmap, all());
-    std::vector<std::int32_t> want(3, 0);
-    for (unsigned w = 0; w < workers(); ++w) {
-      for (std::size_t i = 0; i < 3; ++i) {
-        want[i] += values_of(seq, w)[i];
-      }
-    }
-    EXPECT_EQ(o.out->packet.values, want);
-  }
-  [[nodiscard]] static std::uint32_t members() { return all() << 2; }
-
-  /// Everybody, in order: the last completes.
-  void reduce(std::uint32_t seq, std::uint16_t slot, bool set) {
-    for (unsigned w = 0; w + 1 < workers(); ++w) {
-      absorbed(seq, slot, set, w);
-    }
-    reduced(seq, slot, set, workers() - 1, members());
-  }
+  [[nodiscard]] std::vector<Slot> slots() const override { return sw_.slots(); }
 
   Switch sw_;
 };
-
-TEST_P(SwitchMl, BasicReduction) { reduce(0, 0, false); }
-
-TEST_P(SwitchMl, RetransmitAfterReduction) {
-  reduce(0, 1, false);
-  for (unsigned w = 0; w < workers(); ++w) {
-    reduced(0, 1, false, w, 1U << (w + 2));
-  }
-}
-
-TEST_P(SwitchMl, OtherSetReduction) { reduce(4, 0, true); }
-
-TEST_P(SwitchMl, BothSetsReduction) {
-  for (unsigned w = 0; w + 1 < workers(); ++w) {
-    absorbed(0, 2, false, w);
-    absorbed(kPool, 2, true, w);
-  }
-  reduced(0, 2, false, workers() - 1, members());
-  reduced(kPool, 2, true, workers() - 1, members());
-}
-
-TEST_P(SwitchMl, SlotReuse) {
-  for (std::uint32_t turn = 0; turn < 6; ++turn) {
-    reduce(turn * kPool, 0, turn % 2 == 1);
-  }
-}
-
-TEST_P(SwitchMl, IgnoreRetransmissions) {
-  for (unsigned w = 0; w + 1 < workers(); ++w) {
-    absorbed(0, 0, false, w);
-    dropped(0, 0, false, w);
-    dropped(0, 0, false, 0);
-  }
-  reduced(0, 0, false, workers() - 1, members());
-}
-
-TEST_P(SwitchMl, RetransmitFromPreviousSet) {
-  reduce(0, 0, false);
-  absorbed(kPool, 0, true, 0);
-  // The last worker did not get the result of set 0.
-  reduced(0, 0, false, workers() - 1, 1U << (workers() + 1));
-  for (unsigned w = 1; w + 1 < workers(); ++w) {
-    absorbed(kPool, 0, true, w);
-  }
-  reduced(kPool, 0, true, workers() - 1, members());
-}
-
-TEST_P(SwitchMl, SlotReuseAndRetransmit) {
-  reduce(0, 0, false);
-  reduce(kPool, 0, true);
-  absorbed(2 * kPool, 0, false, 0);
-  reduced(kPool, 0, true, 1, 1U << 3); // worker 1 is one turn behind
-  dropped(2 * kPool, 0, false, 0);
-  for (unsigned w = 1; w + 1 < workers(); ++w) {
-    absorbed(2 * kPool, 0, false, w);
-  }
-  reduced(2 * kPool, 0, false, workers() - 1, members());
-  // A copy that was on its way for two turns meets a newer aggregation: the published switch would
-  // count it as a first contribution.
-  dropped(0, 0, false, 0);
-}
-
-TEST_P(SwitchMl, NonSwitchMl) {
-  std::vector<std::uint8_t> frame = make_frame(packet(0, 0, false, 0));
-  frame[36] ^= 1; // another UDP port
-  const auto parsed = parse_frame(frame);
-  ASSERT_TRUE(std::holds_alternative<FrameFault>(parsed));
-  EXPECT_EQ(std::get<FrameFault>(parsed), FrameFault::kForeign);
-  Packet p = packet(0, 0, false, 0);
-  p.job = 2;
-  EXPECT_EQ(sw_.process(p, 2).verdict, Verdict::kBadJob);
-  reduce(0, 0, false);
-}
-
-TEST_P(SwitchMl, DifferentPortsReduction) {
-  // The same worker from another port: what counts is who, and the answer goes where it came from.
-  for (unsigned w = 0; w + 1 < workers(); ++w) {
-    EXPECT_FALSE(sw_.process(packet(0, 0, false, w), 6 - w).out);
-  }
-  const Outcome o = sw_.process(packet(0, 0, false, workers() - 1), 0);
-  ASSERT_TRUE(o.out);
-  EXPECT_EQ(o.out->ports, members());
-  EXPECT_EQ(sw_.process(packet(0, 0, false, 0), 6).out->ports, 1U << 6);
-}
+KESTREL_SWITCHML_SCENARIOS(SwitchMl);
 
 TEST_P(SwitchMl, SlotBeyondThePool) {
   EXPECT_EQ(send(0, kPool, false, 0).verdict, Verdict::kBadSlot);
@@ -299,9 +145,6 @@ TEST_P(SwitchMl, EqualsThePublishedAlgorithmUnderLoss) {
   EXPECT_GT(lost, 100U);
   EXPECT_EQ(sw_.count(Verdict::kStale), 0U);
 }
-
-INSTANTIATE_TEST_SUITE_P(Workers, SwitchMl, ::testing::Values(2U, 3U),
-                         [](const auto &n) { return "workers" + std::to_string(n.param); });
 
 // ---- Frames.
 TEST(Frame, RoundTripOfEveryFormat) {

@@ -71,7 +71,7 @@ public:
 /// Timing of the fast device, an estimate: frames are taken one beat of 64 bytes per cycle, in
 /// order; a verdict's packet begins to leave so many cycles after its cause's last beat (as
 /// rtl/esa/esa_switch does when idle), or when the port is free.
-inline constexpr std::uint64_t kSwitchLatency = 16;
+inline constexpr std::uint64_t kSwitchLatency = 17;
 
 /// `device`: "fast" or "rtl". Errors: kNotFound (no such device), kUnsupported (a device that this
 /// build does not have, or a configuration that it was not built for), kInvalidArgument.

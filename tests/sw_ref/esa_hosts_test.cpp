@@ -175,9 +175,32 @@ TEST(WorkerRequest, AnswersWithItsShareOrWithTheResult) {
   EXPECT_EQ(out[0].count, 3);
   EXPECT_EQ(out[0].values, result(2).values);
   out.clear();
-  ask.seq = 900; // not there yet
+  ask.seq = 900; // not there yet: its oldest one, which the others are done with
   w.receive(ask, 3, out);
+  ASSERT_EQ(out.size(), 1U);
+  EXPECT_EQ(out[0].type, Type::kResend);
+  EXPECT_EQ(out[0].seq, 0U);
+}
+
+TEST(WorkerRequest, DoesNotLengthenTheTimeout) {
+  HostConfig c = config();
+  c.sequences = 1;
+  Worker w = make_worker(c, 1);
+  std::vector<Packet> out;
+  w.poll(0, out);
+  Packet ask = from(0, 0, Type::kReminder);
+  ask.flags = flag::kNegative;
+  ask.bitmap = 0b010;
+  for (Time now = 100; now < 900; now += 100) {
+    out.clear();
+    w.receive(ask, now, out);
+    ASSERT_EQ(out.size(), 1U);
+  }
+  out.clear();
+  w.poll(1799, out);
   EXPECT_TRUE(out.empty());
+  w.poll(1800, out); // 1000 after the last answer
+  EXPECT_EQ(out.size(), 1U);
 }
 
 TEST(WorkerPlaces, ASlotProposedByThePsIsTakenForTheNextUseOfThePlace) {

@@ -63,8 +63,11 @@ def by_simulation(mutations):
     subprocess.run(configure, check=True, stdout=subprocess.DEVNULL)
 
     def passes():
-        subprocess.run(["ninja", "-C", str(BUILD), "test_rtl_esa_switch"], check=True,
-                       stdout=subprocess.DEVNULL)
+        built = subprocess.run(["ninja", "-C", str(BUILD), "test_rtl_esa_switch"], text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        if built.returncode:  # a fault that does not build shows nothing
+            print(built.stdout[-2000:], file=sys.stderr)
+            sys.exit("esa_mutations.py: the test does not build")
         result = subprocess.run([str(BUILD / "bin" / "test_rtl_esa_switch")], text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         words = [line for line in result.stdout.splitlines() if "FAILED  ]" in line or "Assert" in line]

@@ -83,27 +83,50 @@ def run(kestrel, spec):
     return json.loads(r.stdout)["variants"]
 
 
+def chosen(point, prefix):
+    """The variant of a family with the smallest mean JCT."""
+    family = [v for v in point if v["name"] == prefix or v["name"].startswith(prefix + " ")]
+    return min(family, key=lambda v: v["mean_jct_ms"])
+
+
 def best(point, prefix):
     """The smallest mean JCT of the variants of a family."""
-    return min(v["mean_jct_ms"] for v in point if v["name"] == prefix or v["name"].startswith(prefix + " "))
+    return chosen(point, prefix)["mean_jct_ms"]
+
+
+def average(runs):
+    """Of each variant, over runs with different seeds: every number its mean."""
+    return [{key: sum(r[i][key] for r in runs) / len(runs) if isinstance(value, (int, float)) else value
+             for key, value in variant.items()} for i, variant in enumerate(runs[0])]
 
 
 def plot(out, name, xlabel, log, xs, points):
-    """One SVG: mean JCT of each policy over what is swept."""
+    """One SVG: mean and 95th percentile of JCT of each policy over what is swept."""
     data = out / f"{name}.dat"
     names = ["esa", "atp", "atp-free", "switchml", "ps"]
     with open(data, "w", encoding="utf-8") as f:
         for i, (x, point) in enumerate(zip(xs, points)):
-            f.write(" ".join([str(i), f'"{x}"'] + [f"{best(point, n) / 1000:.4f}" for n in names]) + "\n")
-    titles = ["ESA", "ATP (best setting)", "ATP, slots free at once (best setting)", "SwitchML", "PS only"]
-    lines = ", ".join(f'"{data}" using 1:{i + 3}:xtic(2) with linespoints lw 2 title "{t}"'
-                      for i, t in enumerate(titles))
+            rows = [chosen(point, n) for n in names]
+            f.write(" ".join([str(i), f'"{x}"'] + [f"{r[key] / 1000:.4f}" for key in ("mean_jct_ms", "p95_jct_ms")
+                                                   for r in rows]) + "\n")
+    titles = ["ESA", "ATP", "ATP-free", "SwitchML", "PS only"]
+    words = any(isinstance(x, str) for x in xs)  # bars, and no line between things that have no order
+    using, style = ("{column}:xtic(2)", "") if words else ("1:{column}:xtic(2)", " with linespoints lw 2")
+    panels = []
+    for panel, label in enumerate(("mean JCT", "95th percentile of JCT")):
+        lines = ", ".join(f'"{data}" using {using.format(column=i + 3 + panel * len(titles))}{style} title "{t}"'
+                          for i, t in enumerate(titles))
+        panels.append(f'set title "{label}"\nplot {lines}\nunset key; unset ylabel')
     subprocess.run(["gnuplot"], input=f"""
-set terminal svg size 760,420 background "white" font "sans,13"
+set terminal svg size 1240,460 background "white" font "sans,13"
 set output "{out / (name + '.svg')}"
-set xlabel "{xlabel}"; set ylabel "mean JCT in s (simulated)"; set grid; set key outside right top
-{'set logscale y' if log else 'set yrange [0:*]'}
-plot {lines}
+set multiplot layout 1,2
+set xlabel "{xlabel}"; set ylabel "s (simulated)"; set grid y; set tmargin 5; set rmargin 4
+set key at screen 0.5,0.98 center top horizontal maxcols 5 width 3
+{'set style data histogram; set style fill solid 0.8; set xtics scale 0 font ",10"; set xrange [-0.5:' + str(len(xs) - 0.5) + ']' if words else ''}
+{'set logscale y' if log and not words else 'set yrange [0:*]'}
+{chr(10).join(panels)}
+unset multiplot
 """, text=True, check=True)
 
 
@@ -145,8 +168,7 @@ def main():
             rows = []
             for point in points:
                 runs = [tasks[title, point, s].result() for s in seeds]
-                mean = [dict(v, mean_jct_ms=sum(r[i]["mean_jct_ms"] for r in runs) / len(runs))
-                        for i, v in enumerate(runs[0])]
+                mean = average(runs)
                 x = {"slots": point[2], "mix": point[0], "jobs": point[1], "loss": point[3]}[what]
                 esa, atp, free = best(mean, "esa"), best(mean, "atp"), best(mean, "atp-free")
                 sml, ps = best(mean, "switchml"), best(mean, "ps")
@@ -156,6 +178,17 @@ def main():
                 rows.append((x, mean))
                 print(f"{x:>20}{esa / 1e3:>9.2f}{atp / 1e3:>9.2f}{free / 1e3:>10.2f}{sml / 1e3:>10.2f}{ps / 1e3:>9.2f}"
                       f"{atp / esa:>9.2f}{rival / esa:>10.3f}", flush=True)
+            print(f"{'':20}{'95th percentile of JCT in s':>36}{'slots in use':>27}{'sums in switch':>18}"
+                  f"{'packets at PS per sum':>27}")
+            print(f"{what:>20}" + "".join(f"{n:>9}" for n in ("ESA", "ATP", "SwitchML", "PS", "ESA", "ATP", "SwitchML", "ESA",
+                                                              "ATP", "ESA", "ATP", "PS")))
+            for x, mean in rows:
+                esa, atp, sml, ps = (chosen(mean, n) for n in ("esa", "atp", "switchml", "ps"))
+                sums = lambda v: v["aggregated_in_switch"] + v["aggregated_at_ps"]
+                print(f"{x:>20}" + "".join(f"{v['p95_jct_ms'] / 1e3:>9.2f}" for v in (esa, atp, sml, ps))
+                      + "".join(f"{v['occupancy']:>9.0%}" for v in (esa, atp, sml))
+                      + "".join(f"{v['aggregated_in_switch'] / sums(v):>9.1%}" for v in (esa, atp))
+                      + "".join(f"{v['ps_packets'] / sums(v):>9.2f}" for v in (esa, atp, ps)), flush=True)
             results[title] = [{"x": x, "variants": v} for x, v in rows]
             if args.out:
                 args.out.mkdir(parents=True, exist_ok=True)

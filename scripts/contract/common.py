@@ -202,6 +202,21 @@ def cpp_registers(registers, register_doc):
 # ------------------------------------------------------------------------------------------- docs
 
 
+def cpp_windows(windows):
+    """Struct Window, and one constant for each in the namespace `window`."""
+    out = ["", "/// Words of the register space that belong together.", "struct Window {",
+           "  std::string_view name;", "  std::uint32_t offset;", "  std::uint32_t words;", "",
+           "  /// Byte offset of word `i`.",
+           "  [[nodiscard]] constexpr std::uint32_t word(std::size_t i) const {",
+           "    return offset + 4 * static_cast<std::uint32_t>(i);", "  }", "};", "",
+           "namespace window {"]
+    for window in windows:
+        out.append(f"/// {window['doc']}")
+        out.append(f"inline constexpr Window k{camel(window['name'])}{{"
+                   f"{cpp_string(window['name'])}, 0x{window['offset']:X}, {window['words']}}};")
+    return out + ["} // namespace window"]
+
+
 def md_enums(enums):
     out = ["| enum | codes |", "|---|---|"]
     for enum, values in enums.items():
@@ -217,4 +232,14 @@ def md_registers(registers, reset_text):
                    f"{reset_text(reg)} | | {cell(reg['doc'])} |")
         for field in reg.get("fields", []):
             out.append(f"| | `.{field['name']}` | | | {bit_range(field)} | {cell(field['doc'])} |")
+    return out
+
+
+def md_windows(windows):
+    """Table of the windows."""
+    out = ["| first word | last word | window | |", "|---|---|---|---|"]
+    for window in windows:
+        last = window["offset"] + 4 * window["words"] - 4
+        out.append(f"| 0x{window['offset']:04x} | 0x{last:04x} | `{window['name']}` | "
+                   f"{cell(window['doc'])} |")
     return out

@@ -2,8 +2,9 @@
 # Copyright The Kestrel Authors
 """Contract of the aggregation switch: contract/esa.json -> esa_regs_pkg.sv, esa.hpp, esa_contract.md."""
 
-from .common import (camel, cell, check, check_registers, cpp_constants, cpp_registers, cpp_string,
-                     md_registers, sv_close, sv_constants, sv_open, sv_registers)
+from .common import (camel, check, check_registers, cpp_constants, cpp_registers, cpp_windows,
+                     md_registers, md_windows, sv_close, sv_constants,
+                     sv_open, sv_registers)
 
 
 def config(spec, key):
@@ -74,17 +75,8 @@ def gen_cpp(spec):
     out += cpp_registers(
         with_resets(spec),
         "/// One register: its byte offset in the AXI4-Lite window and its value after reset.")
-    out += ["", "/// Words of the register space that belong together.", "struct Window {",
-            "  std::string_view name;", "  std::uint32_t offset;", "  std::uint32_t words;", "",
-            "  /// Byte offset of word `i`.",
-            "  [[nodiscard]] constexpr std::uint32_t word(std::size_t i) const {",
-            "    return offset + 4 * static_cast<std::uint32_t>(i);", "  }", "};", "",
-            "namespace window {"]
-    for window in spec["windows"]:
-        out.append(f"/// {window['doc']}")
-        out.append(f"inline constexpr Window k{camel(window['name'])}{{"
-                   f"{cpp_string(window['name'])}, 0x{window['offset']:X}, {window['words']}}};")
-    out += ["} // namespace window", "", "} // namespace kestrel::contract::esa"]
+    out += cpp_windows(spec["windows"])
+    out += ["", "} // namespace kestrel::contract::esa"]
     return "\n".join(out) + "\n"
 
 
@@ -99,12 +91,8 @@ def gen_md(spec):
            "Any other access is answered with SLVERR and changes nothing.", "", "## Registers", ""]
     out += md_registers(with_resets(spec), lambda reg: f"0x{reg['reset']:x}" if reg["reset"] else "0")
     out += ["", "## Counters", "",
-            "Windows of 32-bit counters, read only; they wrap.", "",
-            "| first word | last word | window | |", "|---|---|---|---|"]
-    for window in spec["windows"]:
-        last = window["offset"] + 4 * window["words"] - 4
-        out.append(f"| 0x{window['offset']:04x} | 0x{last:04x} | `{window['name']}` | "
-                   f"{cell(window['doc'])} |")
+            "Windows of 32-bit counters, read only; they wrap.", ""]
+    out += md_windows(spec["windows"])
     return "\n".join(out) + "\n"
 
 

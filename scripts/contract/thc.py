@@ -3,8 +3,9 @@
 """Contract of the THC accelerator: contract/thc.json -> thc_pkg.sv, thc.hpp, thc_contract.md."""
 
 from .common import (camel, cell, check, check_enums, check_registers, cpp_constants, cpp_enums,
-                     cpp_registers, cpp_string, md_enums, md_registers, sv_close, sv_constants,
-                     sv_enums, sv_open, sv_registers)
+                     cpp_registers, cpp_windows, md_enums, md_registers,
+                     md_windows, sv_close, sv_constants, sv_enums, sv_open,
+                     sv_registers)
 
 # SystemVerilog type, prefix of the SystemVerilog names, bits, C++ type
 ENUMS = {
@@ -99,17 +100,8 @@ def gen_cpp(spec):
     out += cpp_registers(
         with_resets(spec),
         "/// One register: its byte offset in the AXI4-Lite window and its value after reset.")
-    out += ["", "/// Words of the register space that belong together.", "struct Window {",
-            "  std::string_view name;", "  std::uint32_t offset;", "  std::uint32_t words;", "",
-            "  /// Byte offset of word `i`.",
-            "  [[nodiscard]] constexpr std::uint32_t word(std::size_t i) const {",
-            "    return offset + 4 * static_cast<std::uint32_t>(i);", "  }", "};", "",
-            "namespace window {"]
-    for window in spec["windows"]:
-        out.append(f"/// {window['doc']}")
-        out.append(f"inline constexpr Window k{camel(window['name'])}{{"
-                   f"{cpp_string(window['name'])}, 0x{window['offset']:X}, {window['words']}}};")
-    out += ["} // namespace window", "", "} // namespace kestrel::contract::thc"]
+    out += cpp_windows(spec["windows"])
+    out += ["", "} // namespace kestrel::contract::thc"]
     return "\n".join(out) + "\n"
 
 
@@ -131,11 +123,8 @@ def gen_md(spec):
     out += md_registers(with_resets(spec), lambda reg: f"0x{reg['reset']:x}" if reg["reset"] else "0")
     out += ["", "## Windows", "",
             "Readable and writable by whole words while no command runs, SLVERR otherwise; undefined",
-            "after reset.", "", "| first word | last word | window | |", "|---|---|---|---|"]
-    for window in spec["windows"]:
-        last = window["offset"] + 4 * window["words"] - 4
-        out.append(f"| 0x{window['offset']:04x} | 0x{last:04x} | `{window['name']}` | "
-                   f"{cell(window['doc'])} |")
+            "after reset.", ""]
+    out += md_windows(spec["windows"])
     return "\n".join(out) + "\n"
 
 

@@ -53,11 +53,6 @@ Result<void> simulate(const Options &options) {
   if (!scenario)
     return fail(scenario.error().code, "{}: {}", options.scenario, scenario.error().message);
   const bool table = options.json != "-";
-  if (table)
-    fmt::print("{} jobs; job completion times (JCT) are simulated\n{:<22}{:>7}{:>12}{:>12}{:>12}"
-               "{:>11}{:>11}{:>12}{:>11}{:>9}\n",
-               scenario->jobs.size(), "variant", "slots", "mean ms", "p95 ms", "max ms",
-               "in switch", "at PS", "PS packets", "preempted", "seconds");
   nlohmann::json results = nlohmann::json::array();
   for (esa::ClusterVariant &variant : scenario->variants) {
     if (!options.device.empty())
@@ -69,6 +64,12 @@ Result<void> simulate(const Options &options) {
                   outcome.error().message);
     const double seconds =
         std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    if (table && results.empty()) // not before something came of the scenario
+      fmt::print("{} job{}; job completion times (JCT) are simulated\n{:<22}{:>7}{:>12}{:>12}{:>12}"
+                 "{:>11}{:>11}{:>12}{:>11}{:>9}\n",
+                 scenario->jobs.size(), scenario->jobs.size() == 1 ? "" : "s", "variant", "slots",
+                 "mean ms", "p95 ms", "max ms", "in switch", "at PS", "PS packets", "preempted",
+                 "seconds");
     if (table)
       fmt::print("{:<22}{:>7}{:>12.0f}{:>12.0f}{:>12.0f}{:>11}{:>11}{:>12}{:>11}{:>9.1f}\n",
                  variant.name, variant.config.slots, outcome->mean_jct_ms, outcome->p95_jct_ms,

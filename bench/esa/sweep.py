@@ -3,7 +3,7 @@
 # Copyright The Kestrel Authors
 """Sweeps of the cluster simulation: job completion times (JCT) of ESA, ATP, SwitchML and PS only.
 
-  bench/esa/sweep.py [--kestrel build/release/bin/kestrel] [--quick] [--out DIR] [--jobs N]
+  bench/esa/sweep.py [--kestrel build/release/bin/kestrel] [--quick] [--seeds N ...] [--out DIR] [--jobs N]
 
 Varies the slots, the mix and number of jobs, and the loss rate, one at a time, and runs ablations of ESA.
 ATP is given its best of several settings in every point. Prints a table per sweep and, at the end, the
@@ -149,8 +149,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kestrel", default="build/release/bin/kestrel")
     parser.add_argument("--quick", action="store_true", help="shorter jobs, fewer points")
-    parser.add_argument("--out", type=pathlib.Path)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--out", type=pathlib.Path, help="folder for pictures and results.json")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes at a time")
+    parser.add_argument("--seeds", type=int, nargs="+", help="averaged over (default 1 2; 1 with --quick)")
     args = parser.parse_args()
     quick = args.quick
 
@@ -164,7 +165,7 @@ def main():
         "loss, 8 jobs, 128 slots, mixed": ("loss", "loss", True,
                                            [("mixed", 8, 128, p) for p in ((0.0, 1e-3) if quick else (0.0, 1e-5, 1e-4, 1e-3))]),
     }
-    seeds = (1,) if quick else (1, 2)
+    seeds = args.seeds or ([1] if quick else [1, 2])
     begin = time.monotonic()
     tasks = {}
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
@@ -178,7 +179,7 @@ def main():
 
         results, worst, gain = {}, [], []
         for title, (what, name, log, points) in sweeps.items():
-            print(f"\n{title}: mean JCT in s, mean of {len(seeds)} seeds (simulated)")
+            print(f"\n{title}: mean JCT in s, mean of {len(seeds)} seed{'s' * (len(seeds) > 1)} (simulated)")
             print(f"{what:>20}{'ESA':>9}{'ATP':>9}{'ATP-free':>10}{'SwitchML':>10}{'PS':>9}{'ATP/ESA':>9}{'best/ESA':>10}")
             rows = []
             for point in points:

@@ -116,11 +116,11 @@ INSTANTIATE_TEST_SUITE_P(
     ::testing::Values(Case{"calm", "fast", ref::Policy::kEsa, 4, 64, 0, 0, 20'000},
                       Case{"loss_and_rival", "fast", ref::Policy::kEsa, 4, 64, 0.02, 0.5, 50'000},
                       Case{"atp", "fast", ref::Policy::kAtp, 4, 64, 0.02, 0.2, 20'000},
-                      Case{"wide_slots", "fast", ref::Policy::kEsa, 8, 256, 0.01, 0.02, 200'000},
-                      Case{"sums_of_16_bits", "fast", ref::Policy::kEsa, 12, 128, 0.01, 0.05,
-                           20'000},
+                      Case{"wide_slots", "fast", ref::Policy::kEsa, 8, 256, 0.01, 0.04, 200'000},
+                      Case{"sums_of_16_bits", "fast", ref::Policy::kEsa, 12, 128, 0.01, 0.15,
+                           60'000},
                       Case{"single_worker", "fast", ref::Policy::kEsa, 1, 64, 0.02, 0, 100'000},
-                      Case{"rtl", "rtl", ref::Policy::kEsa, 3, 64, 0.02, 0.3, 6'000}),
+                      Case{"rtl", "rtl", ref::Policy::kEsa, 3, 64, 0.02, 0.3, 30'000}),
     [](const auto &c) { return std::string(c.param.name); });
 
 TEST(ThcFabric, RefusesByName) {

@@ -114,13 +114,13 @@ void Worker::fill(Time now, std::vector<Packet> &out) {
   }
 }
 
-void Worker::again(std::uint32_t seq, Open &open, Why why, Time now, std::vector<Packet> &out) {
+void Worker::again(std::uint32_t seq, Open &open, Wait wait, Time now, std::vector<Packet> &out) {
   const bool pool = config_.policy == Policy::kSwitchMl;
   send(seq, pool ? Type::kData : Type::kResend, flag::kRetransmit, out);
   ++counters_.resent;
   ++open.sendings;
   open.later = 0;
-  if (why != Why::kRequest) { // who asks is there
+  if (wait == Wait::kDoubled) {
     open.wait = std::min(open.wait * 2, config_.timeout * kMostBackOff);
   }
   open.due = now + open.wait;
@@ -144,17 +144,17 @@ void Worker::receive(const Packet &p, Time now, std::vector<Packet> &out) {
   if (p.job != config_.job.job || p.seq >= config_.sequences) {
     return;
   }
-  if (p.type == Type::kReminder && (p.flags & flag::kNegative) != 0) { // the PS asks
+  if (p.type == Type::kReminder && (p.flags & flag::kNegative) != 0) { // the PS asks: it is there
     if ((p.bitmap >> index_ & 1) != 0) {
       if (const auto it = open_.find(p.seq); it != open_.end()) {
-        again(p.seq, it->second, Why::kRequest, now, out);
+        again(p.seq, it->second, Wait::kAsBefore, now, out);
         ++counters_.answered;
       } else if (results_[p.seq]) {
         send(p.seq, Type::kResend, flag::kRetransmit, out);
         ++counters_.answered;
       } else if (!open_.empty()) {
         // The others are ahead: they have the result that this worker waits for with a long timer.
-        again(open_.begin()->first, open_.begin()->second, Why::kRequest, now, out);
+        again(open_.begin()->first, open_.begin()->second, Wait::kAsBefore, now, out);
       }
     }
     return;
@@ -195,7 +195,7 @@ void Worker::receive(const Packet &p, Time now, std::vector<Packet> &out) {
         break;
       }
       if (++open.later == config_.out_of_order && open.sendings == 1) {
-        again(seq, open, Why::kOvertaken, now, out);
+        again(seq, open, Wait::kDoubled, now, out);
         halve();
       }
       break;
@@ -210,7 +210,7 @@ void Worker::poll(Time now, std::vector<Packet> &out) {
   next_due_ = kNever;
   for (auto &[seq, open] : open_) {
     if (open.due <= now) {
-      again(seq, open, Why::kTimeout, now, out);
+      again(seq, open, Wait::kDoubled, now, out);
       ++counters_.timeouts;
     }
     next_due_ = std::min(next_due_, open.due);

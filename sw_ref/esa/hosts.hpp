@@ -102,8 +102,8 @@ private:
   };
   void send(std::uint32_t seq, Type type, std::uint8_t flags, std::vector<Packet> &out);
   void first(std::uint32_t seq, Time now, std::vector<Packet> &out);
-  enum class Why : std::uint8_t { kTimeout, kOvertaken, kRequest };
-  void again(std::uint32_t seq, Open &open, Why why, Time now, std::vector<Packet> &out);
+  enum class Wait : std::uint8_t { kAsBefore, kDoubled };
+  void again(std::uint32_t seq, Open &open, Wait wait, Time now, std::vector<Packet> &out);
   void fill(Time now, std::vector<Packet> &out);
   void halve();
   [[nodiscard]] std::uint16_t slot_of(std::uint32_t seq) const;

@@ -59,7 +59,6 @@ public:
         checkers_(kPorts, AxisChecker(AxisCheckerConfig{.data_bytes = kBeat})) {
     reset();
   }
-  ~EsaBench() = default;
   EsaBench(const EsaBench &) = delete;
   EsaBench &operator=(const EsaBench &) = delete;
 

@@ -7,7 +7,7 @@
 
 #include "kestrel/serve/fashion_mnist.hpp"
 #include "tests/e2e/program.hpp"
-#include "tests/host/test_serve_util.hpp"
+#include "tests/host/serve/test_serve_util.hpp"
 
 namespace kestrel::e2e {
 namespace {

@@ -7,7 +7,7 @@
 // model steps the control of every unit (rtl/vision) cycle by cycle without the data path, on an
 // external memory that answers with fixed latencies and never holds a beat back
 // (testbench/cpp/axi_memory.hpp states that contract). All counters equal those of the RTL in
-// configuration `edge`, which tests/rtl/test_cycle_model.cpp holds it against.
+// configuration `edge`, which tests/rtl/vision/test_cycle_model.cpp holds it against.
 #pragma once
 
 #include <cstdint>

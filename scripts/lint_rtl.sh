@@ -29,7 +29,7 @@ failed=()
 for module in "${modules[@]}"; do
   file="$(find "$root/rtl" -name "$module.sv")"
   [[ -n $file ]] || die "no module $module in $root/rtl"
-  if ! verilator --lint-only -Wall -Wpedantic --assert --top-module "$module" \
+  if ! "$root/scripts/verilator.sh" --lint-only -Wall -Wpedantic --assert --top-module "$module" \
     "$root/cmake/verilator.vlt" "+incdir+$root/rtl/common" -y "$root/rtl/common" -y "$root/rtl/vision" -y "$root/rtl/thc" -y "$root/rtl/esa" \
     "${packages[@]}" "$file"; then
     failed+=("$module")

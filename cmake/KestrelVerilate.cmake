@@ -62,7 +62,9 @@ if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
 endif()
 if(KESTREL_TRACE)
   find_package(ZLIB REQUIRED)
-  target_link_libraries(kestrel_verilated PUBLIC ZLIB::ZLIB)
+  find_library(KESTREL_LZ4 lz4 REQUIRED) # liblz4-dev
+  mark_as_advanced(KESTREL_LZ4)
+  target_link_libraries(kestrel_verilated PUBLIC ZLIB::ZLIB "${KESTREL_LZ4}")
 endif()
 set_target_properties(kestrel_verilated PROPERTIES POSITION_INDEPENDENT_CODE ON CXX_CLANG_TIDY "")
 

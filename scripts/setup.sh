@@ -7,7 +7,7 @@
 #
 #   scripts/setup.sh             all that building and testing need
 #   scripts/setup.sh --program   only what building and running the program needs
-#   scripts/setup.sh --lint      also clang, clang-tidy and clang-format for the preset lint
+#   scripts/setup.sh --lint      also clang for the preset lint, clang-format, and shellcheck
 
 # shellcheck source=scripts/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -42,6 +42,8 @@ packages=(
 if [[ $with_tests == yes ]]; then
   packages+=(
     python3-numpy
+    # lint of C++ (scripts/lint_cpp.py)
+    clang-tidy
     # formal proofs
     yosys z3
     # worker library: MPI transport, binding and hook for PyTorch, training experiment
@@ -49,7 +51,7 @@ if [[ $with_tests == yes ]]; then
   )
 fi
 if [[ $with_lint == yes ]]; then
-  packages+=(clang clang-format clang-tidy libclang-rt-14-dev)
+  packages+=(clang clang-format clang-tidy libclang-rt-14-dev shellcheck)
 fi
 
 log="$root/build/setup.log"

@@ -8,6 +8,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 step "set-up" "$root/scripts/setup.sh"
+# shellcheck disable=SC2119 # no target named: everything
 build_targets
 say "set-up and build took $SECONDS s; running the slow tests"
 cd "$root"

@@ -158,9 +158,11 @@ private:
 #define KESTREL_CONCAT(a, b) KESTREL_CONCAT_INNER(a, b)
 /// `KESTREL_ASSIGN(auto x, make_x());` declares `x` from the value, or returns the error.
 #define KESTREL_ASSIGN(decl, expr) KESTREL_ASSIGN_INNER(KESTREL_CONCAT(kr_, __LINE__), decl, expr)
+// NOLINTBEGIN(bugprone-macro-parentheses): `tmp` and `decl` are declared, not evaluated.
 #define KESTREL_ASSIGN_INNER(tmp, decl, expr)                                                      \
   auto tmp = (expr);                                                                               \
   if (!tmp) {                                                                                      \
     return std::move(tmp).error();                                                                 \
   }                                                                                                \
   decl = std::move(tmp).value()
+// NOLINTEND(bugprone-macro-parentheses)

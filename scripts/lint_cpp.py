@@ -71,11 +71,12 @@ class Sources:
 
     def __init__(self, build):
         self.build = build
-        self.commands = {}
+        self.commands, self.folders = {}, {}
         for entry in json.loads((build / "compile_commands.json").read_text()):
             path = pathlib.Path(entry["directory"], entry["file"]).resolve()
-            if path.is_relative_to(ROOT) and not path.is_relative_to(ROOT / "build"):
+            if path.is_relative_to(ROOT) and not path.is_relative_to(ROOT / "build") and path.is_file():
                 self.commands.setdefault(path, entry["command"])
+                self.folders.setdefault(path, entry["directory"])
         self._digests = {}
         self._direct = {}
 
@@ -84,7 +85,8 @@ class Sources:
         folders = []
         for word, following in zip(words, words[1:] + [""]):
             folder = following if word == "-isystem" else word[2:] if word.startswith("-I") else ""
-            if folder and pathlib.Path(folder).resolve().is_relative_to(ROOT):
+            folder = folder and os.path.normpath(os.path.join(self.folders[path], folder))
+            if folder and pathlib.Path(folder).is_relative_to(ROOT):
                 folders.append(folder)
         return tuple(folders)
 

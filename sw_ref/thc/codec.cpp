@@ -13,7 +13,7 @@
 namespace kestrel::thc::ref {
 namespace {
 
-__extension__ typedef unsigned __int128 Wide;
+__extension__ using Wide = unsigned __int128;
 
 int log2_of(std::size_t n) { return std::countr_zero(n); }
 

@@ -160,7 +160,7 @@ bool Switch::remove_job(std::uint16_t job) {
   const std::size_t place = index_[job] - std::size_t{1};
   index_[job] = 0;
   if (place + 1 != jobs_.size()) {
-    jobs_[place] = std::move(jobs_.back());
+    jobs_[place] = jobs_.back();
     index_[jobs_[place].job.job] = static_cast<std::uint16_t>(place + 1);
   }
   jobs_.pop_back();

@@ -267,7 +267,8 @@ TEST(ThcHadamard, EqualsTheExactTransform) {
       worst = std::max(worst, std::abs(e));
     }
     // A halving stage adds a variance of 1/8, and butterflies of two stages keep it.
-    const double predicted = std::sqrt(k / 2 / 8.0 * ((k & 1) != 0 ? 2.0 : 1.0));
+    const int halvings = k / 2;
+    const double predicted = std::sqrt(halvings / 8.0 * ((k & 1) != 0 ? 2.0 : 1.0));
     EXPECT_NEAR(std::sqrt(squares.mean()), predicted, 0.1) << k;
     EXPECT_LT(worst, 7 * predicted) << k;
     EXPECT_LT(std::abs(mean.mean()), 5 * mean.standard_error()) << k;

@@ -106,9 +106,10 @@ TEST(ThcSolver, ErrorIsTheClosedForm) {
 TEST(ThcSolver, NoTableIsBetter) {
   // Every table there is, for small grids.
   std::size_t tried = 0;
-  for (const auto &[bits, g] :
-       {std::pair{1U, 5U}, {2U, 3U}, {2U, 11U}, {3U, 7U}, {3U, 13U}, {3U, 16U}})
+  for (const auto &size : {std::pair{1U, 5U}, {2U, 3U}, {2U, 11U}, {3U, 7U}, {3U, 13U}, {3U, 16U}})
     for (const double p : {0.3, 1.0 / 32, 1.0 / 1024}) {
+      const unsigned bits = size.first; // copies: clang 14 cannot capture structured bindings
+      const unsigned g = size.second;
       const double t = clamp_of(p);
       double best[2] = {1e9, 1e9}; // free, symmetric
       Values values = {0};

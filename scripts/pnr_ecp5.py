@@ -9,7 +9,7 @@ scripts/synth.py: what yosys maps, and what nextpnr's packer takes of the device
   scripts/pnr_ecp5.py --seed 1 2 3
   scripts/pnr_ecp5.py --top hv_mac
   scripts/pnr_ecp5.py --top pnr_thc_compress --parameter Lanes=1    a kernel in a frame of registers
-  scripts/pnr_ecp5.py --place-only    is there a legal placement? Out of context, so whatever the number of ports
+  scripts/pnr_ecp5.py --place-only    is there a legal placement? Out of context: any number of ports
 
 Exit status: 0 placed (and routed), 1 not, 2 synthesis failed or nextpnr is missing.
 """

@@ -13,16 +13,15 @@
 #include <cstring>
 #include <deque>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "kestrel/contract/esa.hpp"
 #include "sw_ref/esa/switch.hpp"
-#include "testbench/cpp/axil_checker.hpp"
-#include "testbench/cpp/axil_driver.hpp"
 #include "testbench/cpp/axis_checker.hpp"
+#include "testbench/cpp/bench.hpp"
 #include "testbench/cpp/random.hpp"
-#include "testbench/cpp/simulation.hpp"
 
 namespace kestrel::tb {
 
@@ -39,32 +38,28 @@ struct EsaVerdict {
   unsigned port = 0; ///< where the packet came in
 };
 
-template <class Model> class EsaBench {
+template <class Model> class EsaBench : public RegisterBench<EsaBench<Model>, Model> {
+  using Base = RegisterBench<EsaBench<Model>, Model>;
+  friend ClockedBench<EsaBench<Model>, Model>;
+
 public:
   static constexpr unsigned kPorts = contract::esa::kPorts;
   static constexpr std::size_t kBeat = 64;
 
-  struct Config {
+  struct Config : RegisterBenchConfig {
     double idle = 0.0;  ///< probability per cycle and port that a source pauses before a beat
     double stall = 0.0; ///< probability per cycle and port that a sink does not take a beat
     bool check_streams = true; ///< protocol checkers on what leaves
-    AxilDriverConfig driver{};
-    SimulationConfig simulation{};
   };
 
   explicit EsaBench(const Config &config)
-      : simulation(config.simulation), registers([this] { return step(); }, config.driver),
-        config_(config), random_(config.simulation.seed * 5 + 3),
-        axil_(KESTREL_TB_AXIL(simulation.model(), s_axil)),
+      : Base(config), config_(config), random_(config.simulation.seed * 5 + 3),
         checkers_(kPorts, AxisChecker(AxisCheckerConfig{.data_bytes = kBeat})) {
     reset();
   }
-  EsaBench(const EsaBench &) = delete;
-  EsaBench &operator=(const EsaBench &) = delete;
 
   /// Hard reset of the switch; what is queued or half sent is forgotten.
   void reset() {
-    registers.idle();
     for (Source &source : sources_)
       source = Source{};
     for (auto &frame : open_)
@@ -73,14 +68,9 @@ public:
     ordered_busy_ = false;
     for (AxisChecker &checker : checkers_)
       checker.reset();
-    simulation.reset([this](std::uint64_t c) { drive(c); }, [this](std::uint64_t c) { sample(c); });
+    Base::reset();
   }
-
-  /// One clock cycle; false when the simulation cannot go on.
-  bool step() {
-    return simulation.step([this](std::uint64_t c) { drive(c); },
-                           [this](std::uint64_t c) { sample(c); });
-  }
+  auto parts() { return std::tie(registers); }
 
   /// Queues a frame at a port; the ports' sources are independent.
   void offer(unsigned port, std::vector<std::uint8_t> frame) {
@@ -158,13 +148,11 @@ public:
   }
 
   /// Protocol violations so far, one a line; empty when there are none.
-  [[nodiscard]] std::string violations() const {
-    std::string text;
+  [[nodiscard]] std::string violations() {
+    std::string text = Base::violations();
     for (unsigned p = 0; p < kPorts; ++p)
       if (!checkers_[p].ok())
         text += checkers_[p].log().report("m_axis " + std::to_string(p));
-    if (!axil_checker.ok())
-      text += axil_checker.log().report("s_axil");
     return text;
   }
 
@@ -175,9 +163,8 @@ public:
   /// Ports whose sink takes nothing.
   void block_sinks(unsigned mask) { blocked_ = mask; }
 
-  Simulation<Model> simulation;
-  AxilChecker axil_checker;
-  AxilDriver registers;
+  using Base::registers;
+  using Base::simulation;
 
   /// What happened since the caller last cleared them.
   std::deque<EsaEgress> egress;
@@ -215,9 +202,8 @@ private:
     ordered_.pop_front();
   }
 
-  void drive(std::uint64_t cycle) {
+  void drive_rest(std::uint64_t cycle) {
     Model &m = simulation.model();
-    axil_.drive(registers.ports());
     feed_ordered(cycle);
     std::uint8_t valid = 0, last = 0, ready = 0;
     for (unsigned p = 0; p < kPorts; ++p) {
@@ -246,10 +232,8 @@ private:
     m.m_axis_tready = ready;
   }
 
-  void sample(std::uint64_t cycle) {
+  void sample_rest(std::uint64_t cycle) {
     Model &m = simulation.model();
-    axil_.sample(registers.ports());
-    axil_checker.sample(cycle, registers.ports(), simulation.in_reset());
     if (simulation.in_reset())
       return;
     for (unsigned p = 0; p < kPorts; ++p) {
@@ -306,7 +290,6 @@ private:
 
   Config config_;
   Random random_;
-  decltype(KESTREL_TB_AXIL(std::declval<Model &>(), s_axil)) axil_;
   std::vector<AxisChecker> checkers_;
   std::array<Source, kPorts> sources_{};
   std::array<EsaEgress, kPorts> open_{};

@@ -9,6 +9,7 @@
 #include <variant>
 
 #include "Vesa_switch.h"
+#include "common/verilated_device.hpp"
 #include "testbench/cpp/esa_bench.hpp"
 
 namespace kestrel::esa {
@@ -144,8 +145,7 @@ public:
 private:
   static Bench::Config bench_config() {
     Bench::Config config;
-    config.simulation.max_cycles = ~std::uint64_t{0};
-    config.simulation.fatal_assertions = false;
+    config.simulation = device_simulation(config.simulation.seed);
     return config;
   }
 

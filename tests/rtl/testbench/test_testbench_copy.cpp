@@ -16,10 +16,8 @@
 #include "Vtb_axi_copy_128.h"
 #include "Vtb_axi_copy_64.h"
 
-#include "testbench/cpp/axi_memory.hpp"
-#include "testbench/cpp/axil_checker.hpp"
-#include "testbench/cpp/axil_driver.hpp"
-#include "testbench/cpp/simulation.hpp"
+#include "testbench/cpp/engine_bench.hpp"
+#include "testbench/cpp/random.hpp"
 #include "tests/rtl/test_testbench_util.hpp"
 
 namespace kestrel::tb::test {
@@ -41,19 +39,17 @@ constexpr std::uint64_t kBase = 0x1000'0000;
 constexpr std::uint64_t kSize = 1U << 20U;
 
 // The design with a memory, a register master and checkers.
-template <class Model> class CopyBench {
+template <class Model> class CopyBench : public EngineBench<Model> {
+  using Base = EngineBench<Model>;
+
 public:
   static constexpr std::uint32_t kBus = sizeof(Model::m_axi_rdata);
-
-  struct Config {
-    AxiMemoryConfig memory{};
-    AxilDriverConfig driver{};
-    SimulationConfig simulation{};
-  };
+  using Base::memory;
+  using Base::registers;
+  using typename Base::Config;
 
   static Config deterministic() {
     Config config;
-    config.memory.data_bytes = kBus;
     config.memory.base = kBase;
     config.memory.size = kSize;
     return config;
@@ -72,21 +68,7 @@ public:
     return config;
   }
 
-  explicit CopyBench(const Config &config)
-      : simulation(config.simulation), memory(config.memory),
-        registers([this] { return step(); }, config.driver),
-        read_(KESTREL_TB_AXI_READ(simulation.model(), m_axi)),
-        write_(KESTREL_TB_AXI_WRITE(simulation.model(), m_axi)),
-        axil_(KESTREL_TB_AXIL(simulation.model(), s_axil)) {
-    reset();
-  }
-
-  void reset() {
-    registers.idle();
-    simulation.reset(drive(), sample());
-  }
-  bool step() { return simulation.step(drive(), sample()); }
-  bool irq() { return simulation.model().irq_o != 0; }
+  explicit CopyBench(const Config &config) : Base(config) {}
 
   void start(std::uint64_t src, std::uint64_t dst, std::uint32_t bytes) {
     ASSERT_TRUE(registers.write32(kSrc, static_cast<std::uint32_t>(src)).ok());
@@ -94,47 +76,15 @@ public:
     ASSERT_TRUE(registers.write32(kBytes, bytes).ok());
     ASSERT_TRUE(registers.write32(kCtrl, 1).ok());
   }
-  auto run_to_irq(std::uint64_t max_cycles = 200'000) {
-    return simulation.run_until(
-        drive(), sample(), [this] { return irq(); }, max_cycles);
-  }
+  auto run_to_irq(std::uint64_t max_cycles = 200'000) { return Base::run_to_irq(max_cycles); }
 
   // All checks of the end of a test.
   void finish() {
-    memory.checker().finish(simulation.cycle());
-    axil_checker.finish(simulation.cycle());
-    EXPECT_TRUE(memory.checker().ok()) << memory.checker().log().report("m_axi");
-    EXPECT_TRUE(axil_checker.ok()) << axil_checker.log().report("s_axil");
-    EXPECT_FALSE(simulation.failed());
+    memory.checker().finish(this->cycle());
+    registers.checker().finish(this->cycle());
+    EXPECT_EQ(this->violations(), "");
+    EXPECT_FALSE(this->simulation.failed());
   }
-
-  Simulation<Model> simulation;
-  AxiMemory memory;
-  AxilDriver registers;
-  AxilChecker axil_checker;
-
-private:
-  auto drive() {
-    return [this](std::uint64_t cycle) {
-      memory.eval_outputs(cycle);
-      read_.drive(memory.read());
-      write_.drive(memory.write());
-      axil_.drive(registers.ports());
-    };
-  }
-  auto sample() {
-    return [this](std::uint64_t cycle) {
-      read_.sample(memory.read());
-      write_.sample(memory.write());
-      axil_.sample(registers.ports());
-      axil_checker.sample(cycle, registers.ports(), simulation.in_reset());
-      memory.sample(cycle, simulation.in_reset());
-    };
-  }
-
-  decltype(KESTREL_TB_AXI_READ(std::declval<Model &>(), m_axi)) read_;
-  decltype(KESTREL_TB_AXI_WRITE(std::declval<Model &>(), m_axi)) write_;
-  decltype(KESTREL_TB_AXIL(std::declval<Model &>(), s_axil)) axil_;
 };
 
 std::vector<std::uint8_t> random_bytes(std::uint64_t count, std::uint64_t seed) {
@@ -189,8 +139,8 @@ KESTREL_COPY_TEST(random_copies_under_back_pressure) {
     EXPECT_GE(stats.write_bursts, beats / 16);
     EXPECT_EQ(bench.memory.checker().read_beats(), beats);
     EXPECT_EQ(bench.memory.checker().write_beats(), beats);
-    EXPECT_EQ(bench.axil_checker.writes(), 12U * 5);
-    EXPECT_EQ(bench.axil_checker.reads(), 12U);
+    EXPECT_EQ(bench.registers.checker().writes(), 12U * 5);
+    EXPECT_EQ(bench.registers.checker().reads(), 12U);
     EXPECT_EQ(stats.ar_wait_cycles > 0, pressure > 0);
     bench.finish();
   }

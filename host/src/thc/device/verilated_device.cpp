@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "Vthc_accel.h"
+#include "common/verilated_device.hpp"
 #include "kestrel/bytes.hpp"
 #include "kestrel/contract/thc.hpp"
 #include "testbench/cpp/thc_bench.hpp"
@@ -23,32 +24,18 @@ constexpr std::uint32_t kTarget = 0xC000'0000;      // channel a
 constexpr std::uint32_t kErrorSource = 0x0100'0000; // channel b
 constexpr std::uint32_t kErrorTarget = 0xC000'0000; // channel b
 
-constexpr std::uint64_t kMaxCycles = std::uint64_t{1} << 33;
-
-class VerilatedDevice final : public Device {
+class VerilatedDevice final : public VerilatedDeviceBase<Device, tb::ThcBench<Vthc_accel>> {
 public:
-  using Bench = tb::ThcBench<Vthc_accel>;
-
   explicit VerilatedDevice(const DeviceOptions &options)
-      : options_(options), bench_(bench_config(options)) {}
+      : VerilatedDeviceBase(options, "accelerator") {}
 
   Result<void> start() {
-    if (!options_.trace_path.empty()) {
-      if (!decltype(bench_.simulation)::kTraceAvailable)
-        return fail(ErrorCode::kUnsupported,
-                    "{}: this build writes no traces; configure with -DKESTREL_TRACE=ON",
-                    options_.trace_path);
-      if (!bench_.simulation.start_trace(options_.trace_path))
-        return fail(ErrorCode::kIo, "{}: the trace cannot be written", options_.trace_path);
-    }
+    KESTREL_TRY(start_trace());
     if (read(c::reg::kId) != c::kRegisters[0].reset || read(c::reg::kVersion) != c::kVersion)
       return fail(ErrorCode::kVersionMismatch, "the device is of contract version {:#x}, not {:#x}",
                   read(c::reg::kVersion), c::kVersion);
     return write(c::reg::kIrqEnable, 3);
   }
-
-  [[nodiscard]] std::string_view name() const override { return "rtl"; }
-  [[nodiscard]] ClockInfo clock() const override { return {options_.clock_mhz, "assumed"}; }
 
 protected:
   Result<Nonfinite> run_norm(const Gradient &gradient, int block_log2, std::span<const float> other,
@@ -107,7 +94,7 @@ protected:
       for (std::size_t i = 0; i < 4 && p + i < contributors.size(); ++i)
         contributors[p + i] = static_cast<std::uint8_t>(word >> (8 * i));
     }
-    return {};
+    return accesses();
   }
 
   Result<void> run_decompress(std::span<const std::uint16_t> sums, unsigned bits,
@@ -137,38 +124,6 @@ protected:
   }
 
 private:
-  static Bench::Config bench_config(const DeviceOptions &options) {
-    Bench::Config config;
-    config.memory.read_latency = options.read_latency;
-    config.memory.write_latency = options.write_latency;
-    config.memory.max_outstanding = options.outstanding;
-    config.memory.back_pressure = tb::AxiBackPressure::all(options.stall_probability);
-    config.memory.seed = options.seed * 3 + 1;
-    config.driver.seed = options.seed * 3 + 2;
-    config.simulation.seed = options.seed;
-    config.simulation.max_cycles = ~std::uint64_t{0};
-    config.simulation.fatal_assertions = false;
-    return config;
-  }
-
-  Result<void> write(std::uint32_t offset, std::uint32_t value) {
-    if (!bench_.registers.write32(offset, value).ok())
-      return fail(ErrorCode::kDevice, "the accelerator refused a write of register {:#x}", offset);
-    return {};
-  }
-  std::uint32_t read(std::uint32_t offset) {
-    const auto result = bench_.registers.read32(offset);
-    bus_failed_ = bus_failed_ || !result.ok();
-    return result.value;
-  }
-
-  static Result<void> put(tb::AxiMemory &memory, std::uint32_t address,
-                          std::span<const std::uint8_t> bytes) {
-    if (!memory.store(address, bytes))
-      return fail(ErrorCode::kResourceLimit, "{} bytes at {:#x} do not fit the device's memory",
-                  bytes.size(), address);
-    return {};
-  }
   template <class T>
   static Result<void> put_values(tb::AxiMemory &memory, std::uint32_t address,
                                  std::span<const T> values) {
@@ -176,13 +131,6 @@ private:
     for (std::size_t i = 0; i < values.size(); ++i)
       store_le<T>(bytes, i * sizeof(T), values[i]);
     return put(memory, address, bytes);
-  }
-  static Result<void> fetch(const tb::AxiMemory &memory, std::uint32_t address,
-                            std::span<std::uint8_t> bytes) {
-    if (!memory.load(address, bytes))
-      return fail(ErrorCode::kInternal, "{} bytes at {:#x} lie outside the device's memory",
-                  bytes.size(), address);
-    return {};
   }
   template <class T>
   static Result<void> fetch_values(const tb::AxiMemory &memory, std::uint32_t address,
@@ -239,15 +187,7 @@ private:
     KESTREL_TRY(write(c::reg::kDst2Base, kErrorTarget));
     KESTREL_TRY(write(c::reg::kIrqStatus, 3));
     KESTREL_TRY(write(c::reg::kCtrl, c::reg::kCtrlStart.put(1)));
-    using Status = decltype(bench_.simulation)::Status;
-    const Status ended = bench_.run_to_irq(kMaxCycles);
-    if (ended == Status::assertion)
-      return fail(ErrorCode::kDevice, "an assertion of the RTL failed at cycle {}",
-                  bench_.simulation.cycle());
-    if (ended != Status::done)
-      return fail(ErrorCode::kTimeout, "no interrupt within {} cycles", kMaxCycles);
-    if (std::string text = bench_.violations(); !text.empty())
-      return fail(ErrorCode::kDevice, "bus protocol violated: {}", text);
+    KESTREL_TRY(run_to_irq());
     const std::uint32_t state = read(c::reg::kStatus);
     if (c::reg::kStatusError.get(state) != 0) {
       const std::uint32_t error = read(c::reg::kError);
@@ -268,18 +208,18 @@ private:
     counters.stall_out += read(c::reg::kCntStallOut);
     counters.rd_beats += read(c::reg::kCntRdBeats);
     counters.wr_beats += read(c::reg::kCntWrBeats);
-    if (bus_failed_)
-      return fail(ErrorCode::kDevice, "a register access failed");
-    return {};
+    return accesses();
   }
 
-  Nonfinite nonfinite() { return nonfinite_ ? Nonfinite(read(c::reg::kNonfinite)) : std::nullopt; }
+  // The last read of a command.
+  Result<Nonfinite> nonfinite() {
+    const Nonfinite first = nonfinite_ ? Nonfinite(read(c::reg::kNonfinite)) : std::nullopt;
+    KESTREL_TRY(accesses());
+    return first;
+  }
 
-  DeviceOptions options_;
-  Bench bench_;
   bool nonfinite_ = false;
   bool out_of_range_ = false;
-  bool bus_failed_ = false;
 };
 
 } // namespace

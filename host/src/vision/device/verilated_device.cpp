@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "Vhv_engine_edge.h"
+#include "common/verilated_device.hpp"
 #include "kestrel/vision/compiler.hpp"
 #include "kestrel/vision/package.hpp"
 #include "testbench/cpp/engine_bench.hpp"
@@ -23,9 +24,6 @@ constexpr std::uint32_t kPkgBase = 0x1000'0000;
 constexpr std::uint32_t kInBase = 0x4000'0000;
 constexpr std::uint32_t kOutBase = 0x6000'0000;
 constexpr std::uint32_t kScratchBase = 0x8000'0000;
-
-// No network takes this long; the engine's own watchdog ends a program that is stuck.
-constexpr std::uint64_t kMaxCycles = std::uint64_t{1} << 33;
 
 std::string cause_name(std::uint32_t cause) {
   switch (static_cast<c::ErrorCause>(cause)) {
@@ -49,24 +47,12 @@ std::string cause_name(std::uint32_t cause) {
   return "unknown";
 }
 
-class VerilatedDevice final : public Device {
+class VerilatedDevice final : public VerilatedDeviceBase<Device, tb::EngineBench<Vhv_engine_edge>> {
 public:
-  using Bench = tb::EngineBench<Vhv_engine_edge>;
-
   VerilatedDevice(const c::Config &config, const DeviceOptions &options)
-      : config_(config), options_(options), bench_(bench_config(options)) {}
+      : VerilatedDeviceBase(options, "engine"), config_(config) {}
 
-  Result<void> start_trace() {
-    if (options_.trace_path.empty())
-      return {};
-    if (!decltype(bench_.simulation)::kTraceAvailable)
-      return fail(ErrorCode::kUnsupported,
-                  "{}: this build writes no traces; configure with -DKESTREL_TRACE=ON",
-                  options_.trace_path);
-    if (!bench_.simulation.start_trace(options_.trace_path))
-      return fail(ErrorCode::kIo, "{}: the trace cannot be written", options_.trace_path);
-    return {};
-  }
+  using VerilatedDeviceBase::start_trace;
 
   Result<void> load(const Package &package) override {
     if (package.config_name != config_.name)
@@ -80,9 +66,7 @@ public:
       return fail(ErrorCode::kVersionMismatch,
                   "package '{}' is of contract version {:#x}, the device of {:#x}",
                   package.model_name, package.contract_version, version.value);
-    if (!bench_.memory.store(kPkgBase, package.image))
-      return fail(ErrorCode::kResourceLimit, "package '{}' does not fit the device's memory",
-                  package.model_name);
+    KESTREL_TRY(put(bench_.memory, kPkgBase, package.image));
     const std::array<std::pair<std::uint32_t, std::uint32_t>, 7> registers = {{
         {c::reg::kDescBase, kPkgBase + package.descriptor_offset},
         {c::reg::kDescCount, package.descriptor_count},
@@ -107,19 +91,10 @@ public:
     if (!loaded_)
       return fail(ErrorCode::kInvalidArgument, "no package is loaded");
     KESTREL_ASSIGN(const auto in, pack_input(package_, input));
-    if (!bench_.memory.store(kInBase, in))
-      return fail(ErrorCode::kResourceLimit, "the input does not fit the device's memory");
+    KESTREL_TRY(put(bench_.memory, kInBase, in));
     KESTREL_TRY(write(c::reg::kIrqStatus, 3));
     KESTREL_TRY(write(c::reg::kCtrl, 1));
-    using Status = decltype(bench_.simulation)::Status;
-    const Status status = bench_.run_to_irq(kMaxCycles);
-    if (status == Status::assertion)
-      return fail(ErrorCode::kDevice, "an assertion of the RTL failed at cycle {}",
-                  bench_.simulation.cycle());
-    if (status != Status::done)
-      return fail(ErrorCode::kTimeout, "no interrupt within {} cycles", kMaxCycles);
-    if (std::string text = bench_.violations(); !text.empty())
-      return fail(ErrorCode::kDevice, "bus protocol violated: {}", text);
+    KESTREL_TRY(run_to_irq());
 
     const std::uint32_t state = read(c::reg::kStatus);
     if ((state & 4U) != 0) {
@@ -149,8 +124,7 @@ public:
     n.mac_lanes = config_.macs();
 
     std::vector<std::uint8_t> out(package_.out_bytes);
-    if (!bench_.memory.load(kOutBase, out))
-      return fail(ErrorCode::kInternal, "the output lies outside the device's memory");
+    KESTREL_TRY(fetch(bench_.memory, kOutBase, out));
     KESTREL_ASSIGN(result.output, unpack_output(package_, out));
 
     if (package_.has_confidence) {
@@ -164,8 +138,7 @@ public:
           .confident = ((cls >> 20U) & 1U) != 0,
       };
     }
-    if (bus_failed_)
-      return fail(ErrorCode::kDevice, "a register access failed");
+    KESTREL_TRY(accesses());
     return result;
   }
 
@@ -176,41 +149,10 @@ public:
                  threshold_q16 | (mode == ConfidenceMode::kMargin ? 1U << 17U : 0U));
   }
 
-  [[nodiscard]] std::string_view name() const override { return "rtl"; }
-  [[nodiscard]] ClockInfo clock() const override { return {options_.clock_mhz, "assumed"}; }
-
 private:
-  static Bench::Config bench_config(const DeviceOptions &options) {
-    Bench::Config config;
-    config.memory.read_latency = options.read_latency;
-    config.memory.write_latency = options.write_latency;
-    config.memory.max_outstanding = options.outstanding;
-    config.memory.back_pressure = tb::AxiBackPressure::all(options.stall_probability);
-    config.memory.seed = options.seed * 3 + 1;
-    config.driver.seed = options.seed * 3 + 2;
-    config.simulation.seed = options.seed;
-    config.simulation.max_cycles = ~std::uint64_t{0};
-    config.simulation.fatal_assertions = false;
-    return config;
-  }
-
-  Result<void> write(std::uint32_t offset, std::uint32_t value) {
-    if (!bench_.registers.write32(offset, value).ok())
-      return fail(ErrorCode::kDevice, "the engine refused a write of register {:#x}", offset);
-    return {};
-  }
-  std::uint32_t read(std::uint32_t offset) {
-    const auto result = bench_.registers.read32(offset);
-    bus_failed_ = bus_failed_ || !result.ok();
-    return result.value;
-  }
-
   c::Config config_;
-  DeviceOptions options_;
-  Bench bench_;
   Package package_;
   bool loaded_ = false;
-  bool bus_failed_ = false;
 };
 
 } // namespace

@@ -26,6 +26,7 @@ set(ESA_SWITCH_SV
     "${KESTREL_ESA_RTL_DIR}/esa_ingress.sv"
     "${KESTREL_ESA_RTL_DIR}/esa_egress.sv"
     "${KESTREL_ESA_RTL_DIR}/esa_counters.sv"
+    "${kestrel_SOURCE_DIR}/rtl/common/ks_axil_regs.sv"
     "${KESTREL_ESA_RTL_DIR}/esa_control.sv"
     "${KESTREL_ESA_RTL_DIR}/esa_switch.sv"
     CACHE INTERNAL "RTL of the aggregation switch")

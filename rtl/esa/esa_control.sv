@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Kestrel Authors
 //
-// Control side of the switch: AXI4-Lite registers of contract/esa.json, job commands, sweeps over the
+// Control side of the switch: AXI4-Lite registers of contract/esa.json (behind ks_axil_regs), job commands, sweeps over the
 // slots (after reset, and when a job ends), counters.
 //
 // Sweeps: after reset every slot is cleared, one a cycle; when a job is removed its number is forgotten
@@ -28,9 +28,7 @@ module esa_control
   input  wire logic          clk_i,
   input  wire logic          rst_ni,
 
-  /* verilator lint_off UNUSED */  // bits 1:0 are ignored
   input  wire logic [ESA_AXIL_ADDR_BITS-1:0] s_axil_awaddr,
-  /* verilator lint_on UNUSED */
   input  wire logic          s_axil_awvalid,
   output logic               s_axil_awready,
   input  wire logic [31:0]   s_axil_wdata,
@@ -40,9 +38,7 @@ module esa_control
   output logic [1:0]         s_axil_bresp,
   output logic               s_axil_bvalid,
   input  wire logic          s_axil_bready,
-  /* verilator lint_off UNUSED */  // bits 1:0 are ignored
   input  wire logic [ESA_AXIL_ADDR_BITS-1:0] s_axil_araddr,
-  /* verilator lint_on UNUSED */
   input  wire logic          s_axil_arvalid,
   output logic               s_axil_arready,
   output logic [31:0]        s_axil_rdata,
@@ -88,8 +84,6 @@ module esa_control
   input  wire logic [ESA_PORTS-1:0] marked_i
 );
 
-  localparam logic [1:0] RespOkay = 2'b00;
-  localparam logic [1:0] RespSlvErr = 2'b10;
   localparam int unsigned Ab = ESA_AXIL_ADDR_BITS;
 
   if (JobsLog2 != ESA_JOBS_LOG2 || MaxPorts != ESA_PORTS) begin : gen_bad_contract
@@ -167,41 +161,47 @@ module esa_control
     if (start_purge) purge_q <= job_jidx_o;
   end
 
-  // --- Write channel -------------------------------------------------------------------------------
-  logic          aw_full_q, w_full_q, bvalid_q, perform, ok;
-  logic [Ab-1:2] waddr_q;
-  logic [Ab-1:0] waddr;
-  logic [31:0]   wdata_q;
-  logic [3:0]    wstrb_q;
-  logic [1:0]    bresp_q;
+  // --- Writes --------------------------------------------------------------------------------------
+  logic          perform, ok;
+  logic [Ab-1:0] waddr, raddr;
+  logic [31:0]   wdata, read_value;
+  logic [3:0]    wstrb;
+  logic          rd_open, rd_answer, rd_ok;
   logic          add_ok, remove_ok, place_ok;
   logic          clear_job_q;        // the counters of the job added last are being cleared
   jidx_t         place;
 
-  assign s_axil_awready = !aw_full_q;
-  assign s_axil_wready  = !w_full_q;
-  assign s_axil_bvalid  = bvalid_q;
-  assign s_axil_bresp   = bresp_q;
-  assign perform        = aw_full_q && w_full_q && (!bvalid_q || s_axil_bready);
-  assign waddr          = {waddr_q, 2'b00};
+  /* verilator lint_off PINCONNECTEMPTY */   // reads begin with the address held
+  ks_axil_regs #(.AddrBits(Ab)) u_axil (
+    .clk_i, .rst_ni,
+    .s_axil_awaddr, .s_axil_awvalid, .s_axil_awready,
+    .s_axil_wdata, .s_axil_wstrb, .s_axil_wvalid, .s_axil_wready,
+    .s_axil_bresp, .s_axil_bvalid, .s_axil_bready,
+    .s_axil_araddr, .s_axil_arvalid, .s_axil_arready,
+    .s_axil_rdata, .s_axil_rresp, .s_axil_rvalid, .s_axil_rready,
+    .wr_en_o(perform), .wr_addr_o(waddr), .wr_data_o(wdata), .wr_strb_o(wstrb), .wr_ok_i(ok),
+    .rd_en_o(), .rd_addr_o(), .rd_pending_o(rd_open), .rd_addr_q_o(raddr),
+    .rd_valid_i(rd_answer), .rd_ok_i(rd_ok), .rd_data_i(read_value)
+  );
+  /* verilator lint_on PINCONNECTEMPTY */
 
-  assign place     = jidx_t'(wdata_q[7:0]);
-  assign place_ok  = wdata_q[7:0] < 8'(Jobs) && !busy;
-  assign add_ok    = place_ok && wdata_q[8] && !wdata_q[9] && !job_active_i[place] && job_ok &&
+  assign place     = jidx_t'(wdata[7:0]);
+  assign place_ok  = wdata[7:0] < 8'(Jobs) && !busy;
+  assign add_ok    = place_ok && wdata[8] && !wdata[9] && !job_active_i[place] && job_ok &&
                      !clear_job_q;
-  assign remove_ok = place_ok && wdata_q[9] && !wdata_q[8] && job_active_i[place];
+  assign remove_ok = place_ok && wdata[9] && !wdata[8] && job_active_i[place];
 
   always_comb begin
     unique case (waddr)
-      REG_SETTINGS: ok = !any_job && wdata_q[1:0] != 2'd3 && wdata_q[3:2] != 2'd3;
-      REG_SLOTS:    ok = !any_job && wdata_q != '0 && wdata_q <= 32'(Slots);
+      REG_SETTINGS: ok = !any_job && wdata[1:0] != 2'd3 && wdata[3:2] != 2'd3;
+      REG_SLOTS:    ok = !any_job && wdata != '0 && wdata <= 32'(Slots);
       REG_JOB_COMMAND: ok = add_ok || remove_ok;
       REG_ECN_THRESHOLD, REG_SLOT_SELECT, REG_ROUTE0, REG_ROUTE1, REG_ROUTE2, REG_ROUTE3, REG_ROUTE4,
       REG_ROUTE5, REG_ROUTE6, REG_ROUTE7, REG_JOB_NUMBER, REG_JOB_SHAPE, REG_JOB_MEMBERS,
       REG_JOB_PORTS, REG_JOB_POOL, REG_JOB_LUT0, REG_JOB_LUT1, REG_JOB_LUT2, REG_JOB_LUT3: ok = 1'b1;
       default: ok = 1'b0;
     endcase
-    if (wstrb_q != 4'hF) ok = 1'b0;
+    if (wstrb != '1) ok = 1'b0;
   end
 
   assign job_jidx_o   = place;
@@ -211,53 +211,38 @@ module esa_control
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      aw_full_q <= 1'b0;
-      w_full_q  <= 1'b0;
-      bvalid_q  <= 1'b0;
       settings_q <= settings_t'{policy: POLICY_ESA, completed: DONE_FREE, preempt: PREEMPT_HIGHER,
                                 downgrade: 3'd1};
       slots_q   <= 17'(Slots);
       ecn_q     <= '0;
       route_q   <= '0;
     end else begin
-      if (perform) aw_full_q <= 1'b0;
-      else if (s_axil_awvalid) aw_full_q <= 1'b1;
-      if (perform) w_full_q <= 1'b0;
-      else if (s_axil_wvalid) w_full_q <= 1'b1;
-      if (perform) bvalid_q <= 1'b1;
-      else if (s_axil_bready) bvalid_q <= 1'b0;
       if (perform && ok) begin
         case (waddr)
           REG_SETTINGS: begin
-            settings_q.policy    <= policy_e'(wdata_q[1:0]);
-            settings_q.completed <= completed_e'(wdata_q[3:2]);
-            settings_q.preempt   <= preempt_e'(wdata_q[5:4]);
-            settings_q.downgrade <= wdata_q[10:8];
+            settings_q.policy    <= policy_e'(wdata[1:0]);
+            settings_q.completed <= completed_e'(wdata[3:2]);
+            settings_q.preempt   <= preempt_e'(wdata[5:4]);
+            settings_q.downgrade <= wdata[10:8];
           end
-          REG_SLOTS:         slots_q <= wdata_q[16:0];
-          REG_ECN_THRESHOLD: ecn_q <= wdata_q[15:0];
+          REG_SLOTS:         slots_q <= wdata[16:0];
+          REG_ECN_THRESHOLD: ecn_q <= wdata[15:0];
           REG_ROUTE0, REG_ROUTE1, REG_ROUTE2, REG_ROUTE3, REG_ROUTE4, REG_ROUTE5, REG_ROUTE6,
-          REG_ROUTE7:        route_q[waddr[4:2]] <= wdata_q[7:0];
+          REG_ROUTE7:        route_q[waddr[4:2]] <= wdata[7:0];
           default: ;
         endcase
       end
     end
-    if (!aw_full_q && s_axil_awvalid) waddr_q <= s_axil_awaddr[Ab-1:2];
-    if (!w_full_q && s_axil_wvalid) begin
-      wdata_q <= s_axil_wdata;
-      wstrb_q <= s_axil_wstrb;
-    end
-    if (perform) bresp_q <= ok ? RespOkay : RespSlvErr;
     if (perform && ok) begin
       case (waddr)
-        REG_SLOT_SELECT: select_q <= wdata_q[15:0];
-        REG_JOB_NUMBER:  number_q <= wdata_q[15:0];
-        REG_JOB_SHAPE:   shape_q <= wdata_q;
-        REG_JOB_MEMBERS: members_q <= wdata_q;
-        REG_JOB_PORTS:   ports_q <= wdata_q[7:0];
-        REG_JOB_POOL:    pool_q <= wdata_q;
+        REG_SLOT_SELECT: select_q <= wdata[15:0];
+        REG_JOB_NUMBER:  number_q <= wdata[15:0];
+        REG_JOB_SHAPE:   shape_q <= wdata;
+        REG_JOB_MEMBERS: members_q <= wdata;
+        REG_JOB_PORTS:   ports_q <= wdata[7:0];
+        REG_JOB_POOL:    pool_q <= wdata;
         REG_JOB_LUT0, REG_JOB_LUT1, REG_JOB_LUT2, REG_JOB_LUT3:
-          lut_q[2'(waddr[4:2] - REG_JOB_LUT0[4:2])] <= wdata_q;
+          lut_q[2'(waddr[4:2] - REG_JOB_LUT0[4:2])] <= wdata;
         default: ;
       endcase
     end
@@ -303,7 +288,6 @@ module esa_control
   logic [4:0]    clear_word_q;
   logic [5:0]    sc_add;
   logic          rd_req;             // the read channel wants a word of a memory
-  logic [Ab-1:2] raddr_q;
   logic [0:0][31:0] vc_rdata, jc_rdata;
   logic [5:0][31:0] sc_rdata;
 
@@ -344,7 +328,7 @@ module esa_control
 
   logic [4:0]  vc_row;
   logic [Aw-1:0] sc_row;
-  assign vc_row = ev_valid_i ? ev_verdict_i : state_q == S_CLEAR ? 5'(sweep_q) : raddr_q[6:2];
+  assign vc_row = ev_valid_i ? ev_verdict_i : state_q == S_CLEAR ? 5'(sweep_q) : raddr[6:2];
   assign sc_row = sc_event ? ev_index_i : state_q == S_CLEAR ? sweep_q : select_q[Aw-1:0];
 
   esa_counters #(.Depth(32), .Fields(1)) u_verdicts (
@@ -354,7 +338,7 @@ module esa_control
   esa_counters #(.Depth(32 * Jobs), .Fields(1)) u_jobs (
     .clk_i, .rst_ni, .valid_i(jc_event || evict_q || jc_read || jc_clear),
     .row_i(jc_event ? {ev_jidx_i, ev_verdict_i} : evict_q ? {evict_jidx_q, 5'd31} :
-           jc_read ? raddr_q[11:2] : {clear_place_q, clear_word_q}),
+           jc_read ? raddr[11:2] : {clear_place_q, clear_word_q}),
     .add_i(jc_event || evict_q), .clear_i(jc_clear), .rdata_o(jc_rdata)
   );
   esa_counters #(.Depth(Slots), .Fields(6)) u_slots (
@@ -362,19 +346,16 @@ module esa_control
     .add_i(sc_event ? sc_add : '0), .clear_i(!sc_event && state_q == S_CLEAR), .rdata_o(sc_rdata)
   );
 
-  // --- Read channel --------------------------------------------------------------------------------
-  typedef enum logic [2:0] { R_IDLE, R_REQ, R_MEM1, R_MEM2, R_RESP } read_e;
-  read_e       read_q;
-  logic [31:0] reg_value, rdata_q;
-  logic [1:0]  rresp_q;
-  logic        reg_ok, in_verdict, in_job, in_slot, granted;
-  logic [Ab-1:0] raddr;
+  // --- Reads ---------------------------------------------------------------------------------------
+  logic [31:0] reg_value, mem_value;
+  logic        reg_ok, in_memory, in_verdict, in_job, in_slot, granted;
+  logic        mem1_q, mem2_q;       // a cycle and two after a memory was given the address
 
-  assign raddr      = {raddr_q, 2'b00};
   assign in_verdict = raddr >= WIN_VERDICT && raddr < WIN_VERDICT + Ab'(4 * WIN_VERDICT_WORDS);
   assign in_slot    = raddr >= WIN_SLOT && raddr < WIN_SLOT + Ab'(4 * WIN_SLOT_WORDS);
   assign in_job     = raddr >= WIN_JOB;
-  assign rd_req     = read_q == R_REQ && (in_verdict || in_slot || in_job);
+  assign in_memory  = in_verdict || in_slot || in_job;
+  assign rd_req     = rd_open && in_memory && !mem1_q && !mem2_q;
   assign granted    = in_verdict ? !ev_valid_i && state_q != S_CLEAR : in_job ? jc_read : sc_read;
 
   always_comb begin
@@ -427,7 +408,6 @@ module esa_control
     endcase
   end
 
-  logic [31:0] mem_value;
   always_comb begin
     mem_value = '0;
     if (in_verdict) mem_value = vc_rdata[0];
@@ -435,29 +415,13 @@ module esa_control
     else if (raddr[4:2] < 3'd6) mem_value = sc_rdata[raddr[4:2]];
   end
 
-  assign s_axil_arready = read_q == R_IDLE;
-  assign s_axil_rvalid  = read_q == R_RESP;
-  assign s_axil_rdata   = rdata_q;
-  assign s_axil_rresp   = rresp_q;
+  assign rd_answer  = rd_open && (!in_memory || mem2_q);
+  assign rd_ok      = in_memory || reg_ok;
+  assign read_value = in_memory ? mem_value : reg_value;
 
   always_ff @(posedge clk_i) begin
-    if (!rst_ni) read_q <= R_IDLE;
-    else begin
-      unique case (read_q)
-        R_IDLE:  if (s_axil_arvalid) read_q <= R_REQ;
-        R_REQ:   if (!rd_req) read_q <= R_RESP;
-                 else if (granted) read_q <= R_MEM1;
-        R_MEM1:  read_q <= R_MEM2;
-        R_MEM2:  read_q <= R_RESP;
-        default: if (s_axil_rready) read_q <= R_IDLE;
-      endcase
-    end
-    if (read_q == R_IDLE) raddr_q <= s_axil_araddr[Ab-1:2];
-    if (read_q == R_REQ) begin
-      rdata_q <= reg_ok ? reg_value : '0;
-      rresp_q <= reg_ok || rd_req ? RespOkay : RespSlvErr;
-    end
-    if (read_q == R_MEM2) rdata_q <= mem_value;
+    mem1_q <= rst_ni && rd_req && granted;
+    mem2_q <= rst_ni && mem1_q;
   end
 
   `KS_ASSERT(EvictAlone, !(evict_q && jc_event))

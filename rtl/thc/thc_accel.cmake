@@ -37,6 +37,7 @@ set(THC_ACCEL_SV
     "${CMAKE_CURRENT_LIST_DIR}/thc_windows.sv"
     "${CMAKE_CURRENT_LIST_DIR}/thc_feed.sv"
     "${CMAKE_CURRENT_LIST_DIR}/thc_slice.sv"
+    "${CMAKE_CURRENT_LIST_DIR}/../common/ks_axil_regs.sv"
     "${CMAKE_CURRENT_LIST_DIR}/thc_regs.sv"
     "${CMAKE_CURRENT_LIST_DIR}/thc_ctrl.sv"
     "${CMAKE_CURRENT_LIST_DIR}/thc_accel.sv"

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Kestrel Authors
 //
-// Register file of the THC accelerator: AXI4-Lite slave, 32-bit data. Registers: docs/thc_contract.md.
+// Register file of the THC accelerator: AXI4-Lite slave, 32-bit data, behind ks_axil_regs, which has the rules
+// of the bus. Registers: docs/thc_contract.md.
 //
-// Writes: AW and W are taken into one register each, in any order. In the first cycle x in which both are
-// held and the B channel is free the write takes effect: registers have the new value and BVALID is high
-// from x+1; start_o, soft_reset_o and a window's write are there in x+1 for one cycle. WSTRB selects bytes.
-// Reads: AR taken in cycle t, RVALID from t+2 with the value of cycle t+1 (windows: of cycle t).
+// Writes: in the cycle x in which ks_axil_regs gives it the write takes effect: registers have the new value
+// and BVALID is high from x+1; start_o, soft_reset_o and a window's write are there in x+1 for one cycle.
+// WSTRB selects bytes. Reads: AR taken in cycle t, RVALID from t+2 with the value of cycle t+1 (windows: of
+// cycle t).
 // SLVERR: an offset that is no register or window; a write to a read-only register; a start while a command
 // runs, or together with soft_reset; while a command runs, a write to its registers or any access to a
 // window; a write to a window without all four bytes. A refused write changes nothing, a refused read gives
@@ -21,9 +22,7 @@ module thc_regs
   input  wire logic        clk_i,
   input  wire logic        rst_ni,
 
-  /* verilator lint_off UNUSED */  // bits 1:0 are ignored
   input  wire logic [ACC_AXIL_ADDR_BITS-1:0] s_axil_awaddr,
-  /* verilator lint_on UNUSED */
   input  wire logic        s_axil_awvalid,
   output logic             s_axil_awready,
   input  wire logic [31:0] s_axil_wdata,
@@ -33,9 +32,7 @@ module thc_regs
   output logic [1:0]       s_axil_bresp,
   output logic             s_axil_bvalid,
   input  wire logic        s_axil_bready,
-  /* verilator lint_off UNUSED */  // bits 1:0 are ignored
   input  wire logic [ACC_AXIL_ADDR_BITS-1:0] s_axil_araddr,
-  /* verilator lint_on UNUSED */
   input  wire logic        s_axil_arvalid,
   output logic             s_axil_arready,
   output logic [31:0]      s_axil_rdata,
@@ -71,8 +68,6 @@ module thc_regs
 
   typedef logic [ACC_AXIL_ADDR_BITS-1:0] addr_t;
 
-  localparam logic [1:0] RespOkay = 2'b00;
-  localparam logic [1:0] RespSlvErr = 2'b10;
   localparam int unsigned ProgWords = 16;
   if (32'(REG_FIRST_HI) - 32'(REG_OP) != 4 * (ProgWords - 1)) begin : gen_bad_program
     $error("thc_regs: the registers of a command are not consecutive");
@@ -94,13 +89,6 @@ module thc_regs
       REG_GRANULARITY: return 32'h0000_1FFF;
       default:         return '1;
     endcase
-  endfunction
-
-  function automatic logic [31:0] strobed(input logic [31:0] old, input logic [31:0] data,
-                                          input logic [3:0] strb);
-    logic [31:0] r;
-    for (int unsigned i = 0; i < 4; i++) r[8*i +: 8] = strb[i] ? data[8*i +: 8] : old[8*i +: 8];
-    return r;
   endfunction
 
   typedef struct packed {
@@ -128,46 +116,50 @@ module thc_regs
   logic [31:0] watchdog_q;
   logic [1:0]  irq_enable_q, irq_status_q;
 
-  // --- Write channel -------------------------------------------------------------------------------
-  logic        aw_full_q, w_full_q, bvalid_q;
-  logic [ACC_AXIL_ADDR_BITS-1:2] awaddr_q;
-  logic [31:0] wdata_q;
-  logic [3:0]  wstrb_q;
-  logic [1:0]  bresp_q;
+  // --- Writes --------------------------------------------------------------------------------------
   logic        perform, ok, busy, is_program;
-  addr_t       waddr;
+  addr_t       waddr, raddr, raddr_q;
+  logic [31:0] wdata, value;
+  logic [3:0]  wstrb;
   window_t     wwin;
   logic        start_q, soft_reset_q, win_we_q;
   logic        want_start, want_reset;
   logic [3:0]  windex;
+  logic        read, pending, known;
 
-  assign s_axil_awready = !aw_full_q;
-  assign s_axil_wready  = !w_full_q;
-  assign s_axil_bvalid  = bvalid_q;
-  assign s_axil_bresp   = bresp_q;
+  ks_axil_regs #(.AddrBits(ACC_AXIL_ADDR_BITS)) u_axil (
+    .clk_i, .rst_ni,
+    .s_axil_awaddr, .s_axil_awvalid, .s_axil_awready,
+    .s_axil_wdata, .s_axil_wstrb, .s_axil_wvalid, .s_axil_wready,
+    .s_axil_bresp, .s_axil_bvalid, .s_axil_bready,
+    .s_axil_araddr, .s_axil_arvalid, .s_axil_arready,
+    .s_axil_rdata, .s_axil_rresp, .s_axil_rvalid, .s_axil_rready,
+    .wr_en_o(perform), .wr_addr_o(waddr), .wr_data_o(wdata), .wr_strb_o(wstrb), .wr_ok_i(ok),
+    .rd_en_o(read), .rd_addr_o(raddr), .rd_pending_o(pending), .rd_addr_q_o(raddr_q),
+    .rd_valid_i(pending), .rd_ok_i(known), .rd_data_i(value)
+  );
 
-  assign perform    = aw_full_q && w_full_q && (!bvalid_q || s_axil_bready);
-  assign waddr      = {awaddr_q, 2'b00};
+  function automatic logic [31:0] strobed(input logic [31:0] old);
+    for (int unsigned i = 0; i < 4; i++) strobed[8*i +: 8] = wstrb[i] ? wdata[8*i +: 8] : old[8*i +: 8];
+  endfunction
+
   assign busy       = busy_i || start_q;      // a start of the cycle before is not in busy_i yet
   assign wwin       = window_of(waddr);
   assign is_program = waddr >= REG_OP && waddr <= REG_FIRST_HI;
   assign windex     = 4'((waddr - REG_OP) >> 2);
-  assign want_start = wdata_q[CTRL_START_LSB] && wstrb_q[0];
-  assign want_reset = wdata_q[CTRL_SOFT_RESET_LSB] && wstrb_q[0];
+  assign want_start = wdata[CTRL_START_LSB] && wstrb[0];
+  assign want_reset = wdata[CTRL_SOFT_RESET_LSB] && wstrb[0];
 
   always_comb begin
     unique case (waddr)
       REG_CTRL: ok = !(want_start && (busy || want_reset));
       REG_IRQ_ENABLE, REG_IRQ_STATUS, REG_WATCHDOG: ok = 1'b1;
-      default: ok = !busy && (is_program || (wwin.hit && wstrb_q == 4'hF));
+      default: ok = !busy && (is_program || (wwin.hit && wstrb == '1));
     endcase
   end
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      aw_full_q    <= 1'b0;
-      w_full_q     <= 1'b0;
-      bvalid_q     <= 1'b0;
       start_q      <= 1'b0;
       soft_reset_q <= 1'b0;
       win_we_q     <= 1'b0;
@@ -177,23 +169,17 @@ module thc_regs
       program_q    <= '0;
       program_q[LogIndex] <= RESET_BLOCK_LOG2;
     end else begin
-      if (perform) aw_full_q <= 1'b0;
-      else if (s_axil_awvalid) aw_full_q <= 1'b1;
-      if (perform) w_full_q <= 1'b0;
-      else if (s_axil_wvalid) w_full_q <= 1'b1;
-      if (perform) bvalid_q <= 1'b1;
-      else if (s_axil_bready) bvalid_q <= 1'b0;
       start_q      <= perform && ok && waddr == REG_CTRL && want_start;
       soft_reset_q <= perform && ok && waddr == REG_CTRL && want_reset;
       win_we_q     <= perform && ok && wwin.hit;
       if (perform && ok) begin
         if (is_program) begin
-          program_q[windex] <= strobed(program_q[windex], wdata_q, wstrb_q) & bits_of(waddr);
+          program_q[windex] <= strobed(program_q[windex]) & bits_of(waddr);
         end
         case (waddr)
-          REG_IRQ_ENABLE: irq_enable_q <= 2'(strobed(32'(irq_enable_q), wdata_q, wstrb_q));
-          REG_IRQ_STATUS: irq_status_q <= irq_status_q & ~(wdata_q[1:0] & {2{wstrb_q[0]}});
-          REG_WATCHDOG:   watchdog_q   <= strobed(watchdog_q, wdata_q, wstrb_q);
+          REG_IRQ_ENABLE: irq_enable_q <= 2'(strobed(32'(irq_enable_q)));
+          REG_IRQ_STATUS: irq_status_q <= irq_status_q & ~(wdata[1:0] & {2{wstrb[0]}});
+          REG_WATCHDOG:   watchdog_q   <= strobed(watchdog_q);
           default: ;
         endcase
       end
@@ -201,16 +187,10 @@ module thc_regs
       if (irq_done_i)  irq_status_q[IRQ_STATUS_DONE_LSB]  <= 1'b1;
       if (irq_error_i) irq_status_q[IRQ_STATUS_ERROR_LSB] <= 1'b1;
     end
-    if (s_axil_awready) awaddr_q <= s_axil_awaddr[ACC_AXIL_ADDR_BITS-1:2];
-    if (s_axil_wready) begin
-      wdata_q <= s_axil_wdata;
-      wstrb_q <= s_axil_wstrb;
-    end
     if (perform) begin
-      bresp_q     <= ok ? RespOkay : RespSlvErr;
       win_wsel_o  <= wwin.sel;
       win_waddr_o <= wwin.word;
-      win_wdata_o <= wdata_q;
+      win_wdata_o <= wdata;
     end
   end
 
@@ -221,20 +201,10 @@ module thc_regs
   assign win_we_o     = win_we_q;
   assign irq_o        = |(irq_status_q & irq_enable_q);
 
-  // --- Read channel: the address, then the value ---------------------------------------------------
-  logic        rvalid_q, pending_q, read, known, rbusy_q;
-  addr_t       raddr_q, raddr;
+  // --- Reads: the address, then the value ----------------------------------------------------------
+  logic        rbusy_q, rhit_q;
   window_t     rwin;
-  logic        rhit_q;
-  logic [31:0] rdata_q, value;
-  logic [1:0]  rresp_q;
 
-  assign s_axil_arready = !rvalid_q && !pending_q;
-  assign s_axil_rvalid  = rvalid_q;
-  assign s_axil_rdata   = rdata_q;
-  assign s_axil_rresp   = rresp_q;
-  assign read  = s_axil_arvalid && s_axil_arready;
-  assign raddr = {s_axil_araddr[ACC_AXIL_ADDR_BITS-1:2], 2'b00};
   assign rwin  = window_of(raddr);
   assign win_rsel_o  = rwin.sel;
   assign win_raddr_o = rwin.word;
@@ -275,22 +245,9 @@ module thc_regs
   end
 
   always_ff @(posedge clk_i) begin
-    if (!rst_ni) begin
-      rvalid_q  <= 1'b0;
-      pending_q <= 1'b0;
-    end else begin
-      pending_q <= read;
-      if (pending_q) rvalid_q <= 1'b1;
-      else if (s_axil_rready) rvalid_q <= 1'b0;
-    end
     if (read) begin
-      raddr_q <= raddr;
       rhit_q  <= rwin.hit;
       rbusy_q <= busy;
-    end
-    if (pending_q) begin
-      rdata_q <= known ? value : '0;
-      rresp_q <= known ? RespOkay : RespSlvErr;
     end
   end
 

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Kestrel Authors
 //
-// Register file of the engine: AXI4-Lite slave, 32-bit data.
+// Register file of the engine: AXI4-Lite slave, 32-bit data, behind ks_axil_regs, which has the rules of the
+// bus.
 //
-// Writes: AW and W are taken into one register each, in any order; AWREADY and WREADY are high while
-// that register is empty. In the first cycle x in which both are held and the B channel is free (no
-// response, or BREADY) the write takes effect: registers have the new value and BVALID is high from
-// x+1; start_o, soft_reset_o and exp_we_o are high in x+1 for one cycle. WSTRB selects bytes.
-// Reads: ARREADY is high while no response waits; AR taken in cycle t, RVALID from t+1 with the
-// value of cycle t.
+// Writes: in the cycle x in which ks_axil_regs gives it the write takes effect: registers have the new value
+// and BVALID is high from x+1; start_o, soft_reset_o and exp_we_o are high in x+1 for one cycle. WSTRB selects
+// bytes. Reads: AR taken in cycle t, RVALID from t+1 with the value of cycle t.
 // SLVERR: an offset that is no register; a write to a read-only register; a start while a program
 // runs, or together with soft_reset; a write to program registers, CONF_CTRL or the exp table while a program runs;
 // a write to the exp table without all four bytes. A refused write changes nothing.
@@ -24,9 +22,7 @@ module hv_regs
   input  wire logic        clk_i,
   input  wire logic        rst_ni,
 
-  /* verilator lint_off UNUSED */  // bits 1:0 are ignored
   input  wire logic [HV_AXIL_ADDR_BITS-1:0] s_axil_awaddr,
-  /* verilator lint_on UNUSED */
   input  wire logic        s_axil_awvalid,
   output logic             s_axil_awready,
   input  wire logic [31:0] s_axil_wdata,
@@ -36,9 +32,7 @@ module hv_regs
   output logic [1:0]       s_axil_bresp,
   output logic             s_axil_bvalid,
   input  wire logic        s_axil_bready,
-  /* verilator lint_off UNUSED */  // bits 1:0 are ignored
   input  wire logic [HV_AXIL_ADDR_BITS-1:0] s_axil_araddr,
-  /* verilator lint_on UNUSED */
   input  wire logic        s_axil_arvalid,
   output logic             s_axil_arready,
   output logic [31:0]      s_axil_rdata,
@@ -78,8 +72,6 @@ module hv_regs
   output logic             irq_o
 );
 
-  localparam logic [1:0] RespOkay = 2'b00;
-  localparam logic [1:0] RespSlvErr = 2'b10;
   localparam int unsigned Counters = 14;
   localparam logic [HV_AXIL_ADDR_BITS-1:0] CntFirst = REG_CNT_CYCLES;
   localparam logic [HV_AXIL_ADDR_BITS-1:0] CntLast = REG_CNT_DESC;
@@ -92,38 +84,42 @@ module hv_regs
   logic [17:0] conf_ctrl_q;
   logic [1:0]  irq_enable_q, irq_status_q;
 
-  function automatic logic [31:0] strobed(input logic [31:0] old, input logic [31:0] data,
-                                          input logic [3:0] strb);
-    logic [31:0] r;
-    for (int unsigned i = 0; i < 4; i++) r[8*i +: 8] = strb[i] ? data[8*i +: 8] : old[8*i +: 8];
-    return r;
-  endfunction
+  typedef logic [HV_AXIL_ADDR_BITS-1:0] addr_t;
 
-  // --- Write channel -------------------------------------------------------------------------------
-  logic        aw_full_q, w_full_q, bvalid_q;
-  logic [HV_AXIL_ADDR_BITS-1:2] awaddr_q;
-  logic [31:0] wdata_q;
-  logic [3:0]  wstrb_q;
-  logic [1:0]  bresp_q;
+  // --- Writes --------------------------------------------------------------------------------------
   logic        perform, ok, busy, is_exp;
-  logic [HV_AXIL_ADDR_BITS-1:0] waddr;
+  addr_t       waddr, raddr;
+  logic [31:0] wdata, value;
+  logic [3:0]  wstrb;
+  logic        known;
   logic        start_q, soft_reset_q, exp_we_q;
   logic [7:0]  exp_waddr_q;
 
-  assign s_axil_awready = !aw_full_q;
-  assign s_axil_wready  = !w_full_q;
-  assign s_axil_bvalid  = bvalid_q;
-  assign s_axil_bresp   = bresp_q;
+  /* verilator lint_off PINCONNECTEMPTY */   // registers answer in the cycle of the address
+  ks_axil_regs #(.AddrBits(HV_AXIL_ADDR_BITS)) u_axil (
+    .clk_i, .rst_ni,
+    .s_axil_awaddr, .s_axil_awvalid, .s_axil_awready,
+    .s_axil_wdata, .s_axil_wstrb, .s_axil_wvalid, .s_axil_wready,
+    .s_axil_bresp, .s_axil_bvalid, .s_axil_bready,
+    .s_axil_araddr, .s_axil_arvalid, .s_axil_arready,
+    .s_axil_rdata, .s_axil_rresp, .s_axil_rvalid, .s_axil_rready,
+    .wr_en_o(perform), .wr_addr_o(waddr), .wr_data_o(wdata), .wr_strb_o(wstrb), .wr_ok_i(ok),
+    .rd_en_o(), .rd_addr_o(raddr), .rd_pending_o(), .rd_addr_q_o(),
+    .rd_valid_i(1'b1), .rd_ok_i(known), .rd_data_i(value)
+  );
+  /* verilator lint_on PINCONNECTEMPTY */
 
-  assign perform = aw_full_q && w_full_q && (!bvalid_q || s_axil_bready);
-  assign waddr   = {awaddr_q, 2'b00};
+  function automatic logic [31:0] strobed(input logic [31:0] old);
+    for (int unsigned i = 0; i < 4; i++) strobed[8*i +: 8] = wstrb[i] ? wdata[8*i +: 8] : old[8*i +: 8];
+  endfunction
+
   assign busy    = busy_i || start_q;      // a start of the cycle before is not in busy_i yet
   assign is_exp  = waddr >= HV_AXIL_ADDR_BITS'(HV_EXP_OFFSET) &&
                    waddr < HV_AXIL_ADDR_BITS'(HV_EXP_OFFSET + 4 * HV_EXP_ENTRIES);
 
   logic want_start, want_reset;
-  assign want_start = wdata_q[CTRL_START_LSB] && wstrb_q[0];
-  assign want_reset = wdata_q[CTRL_SOFT_RESET_LSB] && wstrb_q[0];
+  assign want_start = wdata[CTRL_START_LSB] && wstrb[0];
+  assign want_reset = wdata[CTRL_SOFT_RESET_LSB] && wstrb[0];
 
   always_comb begin
     unique case (waddr)
@@ -131,29 +127,8 @@ module hv_regs
       REG_IRQ_ENABLE, REG_IRQ_STATUS, REG_WATCHDOG: ok = 1'b1;
       REG_DESC_BASE, REG_DESC_COUNT, REG_PKG_BASE, REG_IN_BASE, REG_OUT_BASE, REG_SCRATCH_BASE,
       REG_CONF_CTRL, REG_SOFTMAX_SHIFT: ok = !busy;
-      default: ok = is_exp && wstrb_q == 4'hF && !busy;
+      default: ok = is_exp && wstrb == '1 && !busy;
     endcase
-  end
-
-  always_ff @(posedge clk_i) begin
-    if (!rst_ni) begin
-      aw_full_q <= 1'b0;
-      w_full_q  <= 1'b0;
-      bvalid_q  <= 1'b0;
-    end else begin
-      if (perform) aw_full_q <= 1'b0;
-      else if (s_axil_awvalid) aw_full_q <= 1'b1;
-      if (perform) w_full_q <= 1'b0;
-      else if (s_axil_wvalid) w_full_q <= 1'b1;
-      if (perform) bvalid_q <= 1'b1;
-      else if (s_axil_bready) bvalid_q <= 1'b0;
-    end
-    if (s_axil_awready) awaddr_q <= s_axil_awaddr[HV_AXIL_ADDR_BITS-1:2];
-    if (s_axil_wready) begin
-      wdata_q <= s_axil_wdata;
-      wstrb_q <= s_axil_wstrb;
-    end
-    if (perform) bresp_q <= ok ? RespOkay : RespSlvErr;
   end
 
   // --- Registers -----------------------------------------------------------------------------------
@@ -179,17 +154,17 @@ module hv_regs
       exp_we_q     <= perform && ok && is_exp;
       if (perform && ok) begin
         case (waddr)
-          REG_IRQ_ENABLE:    irq_enable_q    <= 2'(strobed(32'(irq_enable_q), wdata_q, wstrb_q));
-          REG_IRQ_STATUS:    irq_status_q    <= irq_status_q & ~(wdata_q[1:0] & {2{wstrb_q[0]}});
-          REG_DESC_BASE:     desc_base_q     <= strobed(desc_base_q, wdata_q, wstrb_q);
-          REG_DESC_COUNT:    desc_count_q    <= strobed(desc_count_q, wdata_q, wstrb_q);
-          REG_PKG_BASE:      pkg_base_q      <= strobed(pkg_base_q, wdata_q, wstrb_q);
-          REG_IN_BASE:       in_base_q       <= strobed(in_base_q, wdata_q, wstrb_q);
-          REG_OUT_BASE:      out_base_q      <= strobed(out_base_q, wdata_q, wstrb_q);
-          REG_SCRATCH_BASE:  scratch_base_q  <= strobed(scratch_base_q, wdata_q, wstrb_q);
-          REG_WATCHDOG:      watchdog_q      <= strobed(watchdog_q, wdata_q, wstrb_q);
-          REG_CONF_CTRL:     conf_ctrl_q     <= 18'(strobed(32'(conf_ctrl_q), wdata_q, wstrb_q));
-          REG_SOFTMAX_SHIFT: softmax_shift_q <= strobed(softmax_shift_q, wdata_q, wstrb_q);
+          REG_IRQ_ENABLE:    irq_enable_q    <= 2'(strobed(32'(irq_enable_q)));
+          REG_IRQ_STATUS:    irq_status_q    <= irq_status_q & ~(wdata[1:0] & {2{wstrb[0]}});
+          REG_DESC_BASE:     desc_base_q     <= strobed(desc_base_q);
+          REG_DESC_COUNT:    desc_count_q    <= strobed(desc_count_q);
+          REG_PKG_BASE:      pkg_base_q      <= strobed(pkg_base_q);
+          REG_IN_BASE:       in_base_q       <= strobed(in_base_q);
+          REG_OUT_BASE:      out_base_q      <= strobed(out_base_q);
+          REG_SCRATCH_BASE:  scratch_base_q  <= strobed(scratch_base_q);
+          REG_WATCHDOG:      watchdog_q      <= strobed(watchdog_q);
+          REG_CONF_CTRL:     conf_ctrl_q     <= 18'(strobed(32'(conf_ctrl_q)));
+          REG_SOFTMAX_SHIFT: softmax_shift_q <= strobed(softmax_shift_q);
           default: ;
         endcase
       end
@@ -198,7 +173,7 @@ module hv_regs
       if (irq_error_i) irq_status_q[IRQ_STATUS_ERROR_LSB] <= 1'b1;
     end
     if (perform) exp_waddr_q <= waddr[9:2];
-    if (perform) exp_wdata_o <= wdata_q;
+    if (perform) exp_wdata_o <= wdata;
   end
 
   assign start_o           = start_q;
@@ -217,19 +192,7 @@ module hv_regs
   assign exp_waddr_o       = exp_waddr_q;
   assign irq_o             = |(irq_status_q & irq_enable_q);
 
-  // --- Read channel --------------------------------------------------------------------------------
-  logic        rvalid_q, read, known;
-  logic [31:0] rdata_q, value;
-  logic [1:0]  rresp_q;
-  logic [HV_AXIL_ADDR_BITS-1:0] raddr;
-
-  assign s_axil_arready = !rvalid_q;
-  assign s_axil_rvalid  = rvalid_q;
-  assign s_axil_rdata   = rdata_q;
-  assign s_axil_rresp   = rresp_q;
-  assign read  = s_axil_arvalid && !rvalid_q;
-  assign raddr = {s_axil_araddr[HV_AXIL_ADDR_BITS-1:2], 2'b00};
-
+  // --- Reads ---------------------------------------------------------------------------------------
   always_comb begin
     value = '0;
     known = 1'b1;
@@ -272,16 +235,6 @@ module hv_regs
         end
       end
     endcase
-  end
-
-  always_ff @(posedge clk_i) begin
-    if (!rst_ni) rvalid_q <= 1'b0;
-    else if (read) rvalid_q <= 1'b1;
-    else if (s_axil_rready) rvalid_q <= 1'b0;
-    if (read) begin
-      rdata_q <= known ? value : '0;
-      rresp_q <= known ? RespOkay : RespSlvErr;
-    end
   end
 
   // A command is never given while a program runs or starts.

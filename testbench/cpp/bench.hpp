@@ -78,12 +78,14 @@ private:
 };
 
 /// A Verilated model and what is at its ports, clocked together. `Bench`, which derives from this,
-/// has
-///   auto parts();                          a tuple of references to its parts,
-///   void drive_rest(std::uint64_t cycle);  if there is more to drive: after the parts,
-///   void sample_rest(std::uint64_t cycle); if there is more to see: after the parts,
-/// and calls reset() at the end of its constructor. A part has drive(cycle) and
-/// sample(cycle, in_reset), and violations() if it checks a protocol.
+/// may have
+///   auto parts();                        a tuple of references to its parts,
+///   void on_drive(std::uint64_t cycle);  more inputs of the design, set after the parts,
+///   void on_sample(std::uint64_t cycle); more to see of all ports before the edge, after the
+///   parts,
+/// and calls reset() at the end of its constructor. The two run in the cycles of a reset as well;
+/// simulation.in_reset() tells. A part has drive(cycle), sample(cycle, in_reset), and violations(),
+/// a text that is empty while it has seen nothing wrong.
 template <class Bench, class Model> class ClockedBench {
 public:
   using Status = typename Simulation<Model>::Status;
@@ -130,19 +132,20 @@ protected:
   explicit ClockedBench(const SimulationConfig &config) : simulation(config) {}
   ~ClockedBench() = default;
 
-  void drive_rest(std::uint64_t /*cycle*/) {}
-  void sample_rest(std::uint64_t /*cycle*/) {}
+  auto parts() { return std::tuple<>(); }
+  void on_drive(std::uint64_t /*cycle*/) {}
+  void on_sample(std::uint64_t /*cycle*/) {}
 
 private:
   Bench &bench() { return static_cast<Bench &>(*this); }
   void drive(std::uint64_t cycle) {
     std::apply([&](auto &...part) { (part.drive(cycle), ...); }, bench().parts());
-    bench().drive_rest(cycle);
+    bench().on_drive(cycle);
   }
   void sample(std::uint64_t cycle) {
     const bool in_reset = simulation.in_reset();
     std::apply([&](auto &...part) { (part.sample(cycle, in_reset), ...); }, bench().parts());
-    bench().sample_rest(cycle);
+    bench().on_sample(cycle);
   }
 };
 

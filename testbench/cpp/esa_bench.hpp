@@ -202,7 +202,7 @@ private:
     ordered_.pop_front();
   }
 
-  void drive_rest(std::uint64_t cycle) {
+  void on_drive(std::uint64_t cycle) {
     Model &m = simulation.model();
     feed_ordered(cycle);
     std::uint8_t valid = 0, last = 0, ready = 0;
@@ -232,7 +232,7 @@ private:
     m.m_axis_tready = ready;
   }
 
-  void sample_rest(std::uint64_t cycle) {
+  void on_sample(std::uint64_t cycle) {
     Model &m = simulation.model();
     if (simulation.in_reset())
       return;

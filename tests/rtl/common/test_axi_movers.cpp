@@ -9,14 +9,14 @@
 #include <cstdint>
 #include <deque>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "Vaxi_copy_probe.h"
-#include "testbench/cpp/axi_memory.hpp"
+#include "testbench/cpp/bench.hpp"
 #include "testbench/cpp/random.hpp"
-#include "testbench/cpp/simulation.hpp"
 #include "tests/rtl/test_testbench_util.hpp"
 
 namespace kestrel::tb {
@@ -28,26 +28,21 @@ struct Copy {
   std::uint32_t from = 0, to = 0, bytes = 0;
 };
 
-class Bench {
+class Bench : public ClockedBench<Bench, Vaxi_copy_probe> {
+  using Base = ClockedBench<Bench, Vaxi_copy_probe>;
+  friend Base;
+
 public:
   Bench(const AxiMemoryConfig &config, double hold, std::uint64_t seed)
-      : memory(config), simulation({.seed = seed}), hold_(hold), random_(seed),
-        read_(KESTREL_TB_AXI_READ(simulation.model(), m_axi)),
-        write_(KESTREL_TB_AXI_WRITE(simulation.model(), m_axi)) {
+      : Base({.seed = seed}), memory(KESTREL_TB_MEMORY_BINDING(model(), m_axi), config, "m_axi"),
+        hold_(hold), random_(seed) {
     reset();
   }
-  void reset() {
-    simulation.reset([this](std::uint64_t cycle) { drive(cycle); },
-                     [this](std::uint64_t cycle) { sample(cycle); });
-  }
+  auto parts() { return std::tie(memory); }
   void add(const Copy &copy) {
     reads.push_back(copy);
     writes.push_back(copy);
     ++due;
-  }
-  bool step() {
-    return simulation.step([this](std::uint64_t cycle) { drive(cycle); },
-                           [this](std::uint64_t cycle) { sample(cycle); });
   }
   // Cycles until all copies are done.
   std::uint64_t run(std::uint64_t limit) {
@@ -57,19 +52,15 @@ public:
     return simulation.cycle() - begin;
   }
 
-  AxiMemory memory;
-  Simulation<Vaxi_copy_probe> simulation;
+  KESTREL_TB_MEMORY_PORT(Vaxi_copy_probe, m_axi) memory;
   std::deque<Copy> reads, writes;
   std::size_t due = 0, done = 0, read_errors = 0, write_errors = 0;
   std::uint32_t error_address = 0;
   bool stop = false;
 
 private:
-  void drive(std::uint64_t cycle) {
-    memory.eval_outputs(cycle);
-    auto &m = simulation.model();
-    read_.drive(memory.read());
-    write_.drive(memory.write());
+  void on_drive(std::uint64_t /*cycle*/) {
+    auto &m = model();
     m.stop_i = stop;
     m.hold_i = random_.chance(hold_);
     const bool running = !simulation.in_reset();
@@ -84,11 +75,8 @@ private:
       m.wr_bytes_i = writes.front().bytes;
     }
   }
-  void sample(std::uint64_t cycle) {
-    auto &m = simulation.model();
-    read_.sample(memory.read());
-    write_.sample(memory.write());
-    memory.sample(cycle, simulation.in_reset());
+  void on_sample(std::uint64_t /*cycle*/) {
+    auto &m = model();
     if (simulation.in_reset())
       return;
     if (m.rd_valid_i && m.rd_ready_o)
@@ -108,8 +96,6 @@ private:
 
   double hold_;
   Random random_;
-  decltype(KESTREL_TB_AXI_READ(std::declval<Vaxi_copy_probe &>(), m_axi)) read_;
-  decltype(KESTREL_TB_AXI_WRITE(std::declval<Vaxi_copy_probe &>(), m_axi)) write_;
 };
 
 constexpr std::uint32_t kSource = 0x10'0000;
@@ -118,7 +104,6 @@ constexpr std::uint32_t kArea = 0x8'0000;
 
 AxiMemoryConfig memory_config(double stall, std::uint64_t seed) {
   AxiMemoryConfig config;
-  config.data_bytes = 64;
   config.back_pressure = AxiBackPressure::all(stall);
   config.seed = seed;
   return config;

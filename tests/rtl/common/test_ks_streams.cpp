@@ -24,8 +24,8 @@
 #include "Vks_skid.h"
 #include "testbench/cpp/axis_checker.hpp"
 #include "testbench/cpp/axis_driver.hpp"
+#include "testbench/cpp/bench.hpp"
 #include "testbench/cpp/random.hpp"
-#include "testbench/cpp/simulation.hpp"
 #include "tests/rtl/test_testbench_util.hpp"
 
 namespace {
@@ -57,30 +57,27 @@ struct Span { // cycles of the handshakes on one side
 };
 
 // A converter between a source of `in_bytes` and a sink of `out_bytes`.
-template <class Model> class Converter {
+template <class Model> class Converter : public kestrel::tb::ClockedBench<Converter<Model>, Model> {
+  using Base = kestrel::tb::ClockedBench<Converter<Model>, Model>;
+  friend Base;
+
 public:
   Converter(std::uint32_t in_bytes, std::uint32_t out_bytes, const Pace &pace, std::uint64_t seed)
-      : source_(in_bytes, pace.idle, seed), sink_(out_bytes, pace.stall, seed + 1),
-        checker_(AxisCheckerConfig{.data_bytes = out_bytes}), sim_(SimulationConfig{.seed = seed}),
-        in_(KESTREL_TB_AXIS(sim_.model(), s_axis)), out_(KESTREL_TB_AXIS(sim_.model(), m_axis)) {
+      : Base({.seed = seed}), source_(in_bytes, pace.idle, seed),
+        sink_(out_bytes, pace.stall, seed + 1),
+        checker_(AxisCheckerConfig{.data_bytes = out_bytes}),
+        in_(KESTREL_TB_AXIS(this->model(), s_axis)), out_(KESTREL_TB_AXIS(this->model(), m_axis)) {
     in_.data_bytes = in_bytes;
     out_.data_bytes = out_bytes;
-    reset();
-  }
-  void reset() {
-    sim_.reset([&](std::uint64_t) { drive(); }, [&](std::uint64_t cycle) { sample(cycle); });
+    this->reset();
   }
   void push(const std::vector<std::uint8_t> &packet) { source_.push_packet(packet); }
-  void step() {
-    sim_.step([&](std::uint64_t) { drive(); }, [&](std::uint64_t cycle) { sample(cycle); });
-  }
   // Until `packets` packets have come or nothing is left to wait for.
   void run(std::size_t packets, std::uint64_t cycles) {
     for (std::uint64_t i = 0; i < cycles && sink_.packets().size() < packets; ++i)
-      step();
-    for (int i = 0; i < 20; ++i)
-      step();
-    checker_.finish(sim_.cycle());
+      this->step();
+    this->steps(20);
+    checker_.finish(this->cycle());
   }
 
   bool hold_sink = false;
@@ -90,22 +87,22 @@ public:
   Span taken, sent;
 
 private:
-  void drive() {
-    if (!sim_.in_reset())
+  void on_drive(std::uint64_t /*cycle*/) {
+    if (!this->simulation.in_reset())
       source_.eval_outputs();
     sink_.eval_outputs();
     if (hold_sink)
       sink_.ports().tready = false;
     in_.drive_source(source_.ports());
-    if (sim_.in_reset())
-      sim_.model().s_axis_tvalid = 0;
+    if (this->simulation.in_reset())
+      this->model().s_axis_tvalid = 0;
     out_.drive_ready(sink_.ports());
   }
-  void sample(std::uint64_t cycle) {
+  void on_sample(std::uint64_t cycle) {
     in_.sample_ready(source_.ports());
     out_.sample_source(sink_.ports());
-    checker_.sample(cycle, sink_.ports(), sim_.in_reset());
-    if (sim_.in_reset())
+    checker_.sample(cycle, sink_.ports(), this->simulation.in_reset());
+    if (this->simulation.in_reset())
       return;
     if (source_.ports().tvalid && source_.ports().tready)
       taken.take(cycle);
@@ -115,7 +112,6 @@ private:
     sink_.sample();
   }
 
-  Simulation<Model> sim_;
   decltype(KESTREL_TB_AXIS(std::declval<Model &>(), s_axis)) in_;
   decltype(KESTREL_TB_AXIS(std::declval<Model &>(), m_axis)) out_;
 };

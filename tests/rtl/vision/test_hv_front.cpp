@@ -15,16 +15,14 @@
 
 #include "Vhv_front.h"
 #include "kestrel/contract/vision.hpp"
+#include "testbench/cpp/bench.hpp"
 #include "testbench/cpp/random.hpp"
-#include "testbench/cpp/simulation.hpp"
 #include "tests/rtl/test_testbench_util.hpp"
 
 namespace {
 
 using namespace kestrel::contract;
 using kestrel::tb::Random;
-using kestrel::tb::Simulation;
-using kestrel::tb::SimulationConfig;
 
 constexpr std::uint32_t kDescBase = 0x00345680;
 constexpr std::uint32_t kPkgBase = 0x10002000;
@@ -135,14 +133,17 @@ struct Timing {
   std::uint32_t latency = 1;
 };
 
-class Bench {
+class Bench : public kestrel::tb::ClockedBench<Bench, Vhv_front> {
+  using Base = kestrel::tb::ClockedBench<Bench, Vhv_front>;
+  friend Base;
+
 public:
   Bench(std::uint64_t seed, const Timing &timing)
-      : timing_(timing), rng_(seed), sim_(SimulationConfig{.seed = seed}) {
-    sim_.model().desc_base_i = kDescBase;
-    sim_.model().pkg_base_i = kPkgBase;
-    sim_.model().stop_i = 0;
-    sim_.reset([&](std::uint64_t) { quiet(); }, [](std::uint64_t) {});
+      : Base({.seed = seed}), timing_(timing), rng_(seed) {
+    model().desc_base_i = kDescBase;
+    model().pkg_base_i = kPkgBase;
+    model().stop_i = 0;
+    reset();
   }
 
   std::array<std::vector<DescWords>, kUnits> got;
@@ -152,9 +153,6 @@ public:
   std::optional<std::uint64_t> done_cycle, idle_cycle, fifo_cycle;
   std::optional<ErrorCause> error;
   std::uint32_t error_index = 0, errors = 0;
-
-  Vhv_front &model() { return sim_.model(); }
-  std::uint64_t now() const { return sim_.cycle(); }
 
   void start(const Program &program) {
     memory_.clear();
@@ -169,9 +167,6 @@ public:
     finished_ = {};
     done_cycle.reset();
     step();
-  }
-  void step() {
-    sim_.step([&](std::uint64_t) { drive(); }, [&](std::uint64_t cycle) { sample(cycle); });
   }
   bool run(std::uint64_t limit) {
     for (std::uint64_t i = 0; i < limit && !done_cycle && errors == 0; ++i) {
@@ -194,20 +189,24 @@ private:
     m.units_idle_i = 1;
   }
 
-  void drive() {
+  void on_drive(std::uint64_t cycle) {
     auto &m = model();
+    if (simulation.in_reset()) {
+      quiet();
+      return;
+    }
     quiet();
     m.start_i = start_;
     m.desc_count_i = static_cast<std::uint16_t>(count_);
     start_ = false;
     m.d_req_ready_i = !rng_.chance(timing_.req_stall);
     m.d_rsp_data_i = rng_.next();
-    if (!pending_.empty() && pending_.front().due <= now() && !rng_.chance(timing_.rsp_stall)) {
+    if (!pending_.empty() && pending_.front().due <= cycle && !rng_.chance(timing_.rsp_stall)) {
       m.d_rsp_valid_i = 1;
       m.d_rsp_data_i = pending_.front().data;
       pending_.pop_front();
       if (++beats_ == kDescWords) {
-        fifo_cycle = now() + 1;
+        fifo_cycle = cycle + 1;
       }
     }
     std::array<bool, kUnits> finish{};
@@ -232,8 +231,11 @@ private:
     }
   }
 
-  void sample(std::uint64_t cycle) {
+  void on_sample(std::uint64_t cycle) {
     auto &m = model();
+    if (simulation.in_reset()) {
+      return;
+    }
     if (m.d_req_valid_o && m.d_req_ready_i) {
       EXPECT_EQ(m.d_req_addr_o, kDescBase + 128 * bursts);
       EXPECT_EQ(m.d_req_beats_m1_o, 15);
@@ -292,7 +294,6 @@ private:
 
   Timing timing_;
   Random rng_;
-  Simulation<Vhv_front> sim_;
   std::vector<std::uint64_t> memory_;
   std::deque<Pending> pending_;
   std::array<std::size_t, kUnits> queue_{}, finished_{};
@@ -368,7 +369,7 @@ TEST(HvFront, CyclesAsStated) {
   }
   program.descs.push_back(encode(EndDesc{}));
   Bench bench(9, {.latency = 1});
-  const std::uint64_t start = bench.now();
+  const std::uint64_t start = bench.cycle();
   bench.start(program);
   ASSERT_TRUE(bench.run(1000));
   // start_i in s: request in s+1; first beat in s+2, sixteenth in s+17, all in the FIFO in t =

@@ -16,16 +16,14 @@
 
 #include "Vhv_load.h"
 #include "kestrel/contract/vision.hpp"
+#include "testbench/cpp/bench.hpp"
 #include "testbench/cpp/random.hpp"
-#include "testbench/cpp/simulation.hpp"
 #include "tests/rtl/test_testbench_util.hpp"
 
 namespace {
 
 using namespace kestrel::contract;
 using kestrel::tb::Random;
-using kestrel::tb::Simulation;
-using kestrel::tb::SimulationConfig;
 
 constexpr std::uint32_t kNb = 16;
 constexpr std::uint32_t kRows = 2048;
@@ -160,19 +158,19 @@ struct Timing {
   std::uint32_t latency = 1; // cycles from the request to its first beat
 };
 
-class Bench {
+class Bench : public kestrel::tb::ClockedBench<Bench, Vhv_load> {
+  using Base = kestrel::tb::ClockedBench<Bench, Vhv_load>;
+  friend Base;
+
 public:
   Bench(std::uint64_t seed, const Timing &timing)
-      : timing_(timing), rng_(seed), sim_(SimulationConfig{.seed = seed}) {
-    sim_.model().pkg_base_i = kBases[0];
-    sim_.model().in_base_i = kBases[1];
-    sim_.model().out_base_i = kBases[2];
-    sim_.model().scratch_base_i = kBases[3];
-    sim_.reset([&](std::uint64_t) { idle_inputs(); }, [](std::uint64_t) {});
+      : Base({.seed = seed}), timing_(timing), rng_(seed) {
+    model().pkg_base_i = kBases[0];
+    model().in_base_i = kBases[1];
+    model().out_base_i = kBases[2];
+    model().scratch_base_i = kBases[3];
+    reset();
   }
-
-  std::uint64_t now() const { return sim_.cycle(); }
-  Vhv_load &model() { return sim_.model(); }
 
   /// Descriptors still to be written into the queue, word by word.
   std::deque<LoadDesc> program;
@@ -185,9 +183,6 @@ public:
   std::uint64_t range_errors = 0;
   bool stable = true;
 
-  void step() {
-    sim_.step([&](std::uint64_t) { drive(); }, [&](std::uint64_t cycle) { sample(cycle); });
-  }
   bool idle() { return program.empty() && word_ == 0 && model().idle_o != 0; }
   bool run_until_idle(std::uint64_t limit) {
     for (std::uint64_t i = 0; i < limit; ++i) {
@@ -215,8 +210,12 @@ private:
     m.n_out_i = 0;
   }
 
-  void drive() {
+  void on_drive(std::uint64_t cycle) {
     auto &m = model();
+    if (simulation.in_reset()) {
+      idle_inputs();
+      return;
+    }
     m.n_compute_i = static_cast<std::uint16_t>(n_compute);
     m.n_out_i = static_cast<std::uint16_t>(n_out);
     // A descriptor is begun only with room, as the front end does it.
@@ -231,22 +230,25 @@ private:
       m.q_wdata_i = words_[word_];
       if (++word_ == kDescWords) {
         word_ = 0;
-        queued_cycles.push_back(now());
+        queued_cycles.push_back(cycle);
       }
     }
     m.l_req_ready_i = !rng_.chance(timing_.req_stall);
     m.wr_ready_i = !rng_.chance(timing_.wr_stall);
     m.l_rsp_valid_i = 0;
     m.l_rsp_data_i = rng_.next();
-    if (!pending_.empty() && pending_.front().due <= now() && !rng_.chance(timing_.rsp_stall)) {
+    if (!pending_.empty() && pending_.front().due <= cycle && !rng_.chance(timing_.rsp_stall)) {
       m.l_rsp_valid_i = 1;
       m.l_rsp_data_i = beat_at(pending_.front().addr);
       pending_.pop_front();
     }
   }
 
-  void sample(std::uint64_t cycle) {
+  void on_sample(std::uint64_t cycle) {
     auto &m = model();
+    if (simulation.in_reset()) {
+      return;
+    }
     room_ = m.q_room_o != 0;
     if (m.l_req_valid_o && m.l_req_ready_i) {
       const Burst burst{m.l_req_addr_o, m.l_req_beats_m1_o + 1U};
@@ -289,7 +291,6 @@ private:
 
   Timing timing_;
   Random rng_;
-  Simulation<Vhv_load> sim_;
   DescWords words_{};
   std::size_t word_ = 0;
   bool room_ = false, waiting_ = false;
@@ -393,7 +394,7 @@ TEST(HvLoad, WaitCounts) {
   EXPECT_EQ(run(0, 0), 0U);
   EXPECT_EQ(run(3, 39999), 0U);
   EXPECT_EQ(run(2, 40000), 0U);
-  const std::uint64_t reached = bench.now();
+  const std::uint64_t reached = bench.cycle();
   EXPECT_EQ(run(3, 40000), 1U);
   EXPECT_EQ(bench.burst_cycles.at(0), reached + 1); // RWait in cycle t, request from t+1
   EXPECT_TRUE(bench.idle());

@@ -14,8 +14,8 @@
 
 #include "Vhv_rd.h"
 #include "testbench/cpp/axi_memory.hpp"
+#include "testbench/cpp/bench.hpp"
 #include "testbench/cpp/random.hpp"
-#include "testbench/cpp/simulation.hpp"
 #include "tests/rtl/test_testbench_util.hpp"
 
 namespace {
@@ -27,8 +27,6 @@ using kestrel::tb::AxiMemoryConfig;
 using kestrel::tb::AxiReadBinding;
 using kestrel::tb::AxiResp;
 using kestrel::tb::Random;
-using kestrel::tb::Simulation;
-using kestrel::tb::SimulationConfig;
 
 constexpr std::uint64_t kBytes = 1U << 20U;
 
@@ -41,19 +39,20 @@ struct Beat {
   bool last = false;
 };
 
-class Bench {
+class Bench : public kestrel::tb::ClockedBench<Bench, Vhv_rd> {
+  using Base = kestrel::tb::ClockedBench<Bench, Vhv_rd>;
+  friend Base;
+
 public:
   Bench(std::uint64_t seed, const AxiMemoryConfig &config, double probability)
-      : rng_(seed), probability_(probability), memory_(config),
-        sim_(SimulationConfig{.seed = seed}) {
+      : Base({.seed = seed}), rng_(seed), probability_(probability), memory_(config) {
     bytes_.resize(kBytes);
     for (auto &byte : bytes_) {
       byte = static_cast<std::uint8_t>(rng_.next());
     }
     EXPECT_TRUE(memory_.store(0, bytes_));
-    sim_.model().stop_i = 0;
-    sim_.reset([&](std::uint64_t cycle) { drive(cycle); },
-               [&](std::uint64_t cycle) { sample(cycle); });
+    model().stop_i = 0;
+    reset();
   }
 
   bool asking = true, stop = false;
@@ -61,10 +60,6 @@ public:
   std::uint64_t beats = 0, weight_beats = 0, errors = 0, contended = 0, max_open = 0;
   std::vector<std::uint32_t> error_addrs;
 
-  void step() {
-    sim_.step([&](std::uint64_t cycle) { drive(cycle); },
-              [&](std::uint64_t cycle) { sample(cycle); });
-  }
   void run(int cycles) {
     for (int i = 0; i < cycles && !testing::Test::HasFatalFailure(); ++i) {
       step();
@@ -86,15 +81,15 @@ public:
 
 private:
   auto binding() {
-    auto &m = sim_.model();
+    auto &m = model();
     return KESTREL_TB_AXI_READ(m, m_axi);
   }
 
-  void drive(std::uint64_t cycle) {
-    auto &m = sim_.model();
+  void on_drive(std::uint64_t cycle) {
+    auto &m = model();
     for (std::size_t i = 0; i < 3; ++i) {
       // A request stays until it is answered.
-      if (!valid_[i] && asking && !sim_.in_reset() && rng_.chance(probability_)) {
+      if (!valid_[i] && asking && !simulation.in_reset() && rng_.chance(probability_)) {
         valid_[i] = true;
         const auto first = static_cast<std::uint32_t>(rng_.below(16));
         request_[i].addr = static_cast<std::uint32_t>(rng_.below(kBytes / 128) * 128 + 8 * first);
@@ -115,13 +110,13 @@ private:
     binding().drive(memory_.read());
   }
 
-  void sample(std::uint64_t cycle) {
-    auto &m = sim_.model();
+  void on_sample(std::uint64_t cycle) {
+    auto &m = model();
     binding().sample(memory_.read());
-    if (!sim_.in_reset()) {
+    if (!simulation.in_reset()) {
       check(m);
     }
-    memory_.sample(cycle, sim_.in_reset());
+    memory_.sample(cycle, simulation.in_reset());
   }
 
   void check(Vhv_rd &m) {
@@ -189,7 +184,6 @@ private:
   Random rng_;
   double probability_;
   AxiMemory memory_;
-  Simulation<Vhv_rd> sim_;
   std::vector<std::uint8_t> bytes_;
   std::array<bool, 3> valid_{};
   std::array<Request, 3> request_{};

@@ -8,44 +8,40 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <tuple>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "Vhv_regs.h"
 #include "kestrel/contract/vision.hpp"
-#include "testbench/cpp/axil_checker.hpp"
-#include "testbench/cpp/axil_driver.hpp"
+#include "testbench/cpp/bench.hpp"
 #include "testbench/cpp/random.hpp"
-#include "testbench/cpp/simulation.hpp"
 #include "tests/rtl/test_testbench_util.hpp"
 
 namespace {
 
 using namespace kestrel::contract;
-using kestrel::tb::AxilChecker;
-using kestrel::tb::AxilDriver;
-using kestrel::tb::AxilDriverConfig;
 using kestrel::tb::AxilResult;
 using kestrel::tb::AxilWriteOrder;
 using kestrel::tb::AxiResp;
 using kestrel::tb::Random;
-using kestrel::tb::Simulation;
-using kestrel::tb::SimulationConfig;
 
 struct ExpWrite {
   std::uint32_t index = 0, value = 0;
   friend bool operator==(const ExpWrite &, const ExpWrite &) = default;
 };
 
-class Bench {
+class Bench : public kestrel::tb::RegisterBench<Bench, Vhv_regs> {
+  using Base = kestrel::tb::RegisterBench<Bench, Vhv_regs>;
+  friend kestrel::tb::ClockedBench<Bench, Vhv_regs>;
+
 public:
   explicit Bench(std::uint64_t seed, double stall = 0,
                  AxilWriteOrder order = AxilWriteOrder::together)
-      : sim_(SimulationConfig{.seed = seed}),
-        driver_([this] { return step(); },
-                AxilDriverConfig{.write_order = order, .response_stall = stall, .seed = seed}) {
-    auto &m = sim_.model();
+      : Base({.driver = {.write_order = order, .response_stall = stall, .seed = seed},
+              .simulation = {.seed = seed}}) {
+    auto &m = model();
     m.busy_i = m.done_i = m.error_i = m.resetting_i = 0;
     m.error_cause_i = 0;
     m.error_info_i = 0;
@@ -54,29 +50,22 @@ public:
     for (std::size_t i = 0; i < 14; ++i) {
       m.cnt_i[i] = 0;
     }
-    sim_.reset([&](std::uint64_t) { drive(); }, [&](std::uint64_t cycle) { sample(cycle); });
+    reset();
   }
   ~Bench() {
-    checker_.finish(sim_.cycle());
-    EXPECT_TRUE(checker_.ok()) << checker_.log().report();
+    registers.checker().finish(cycle());
+    EXPECT_EQ(violations(), "");
   }
-  Bench(const Bench &) = delete;
-  Bench &operator=(const Bench &) = delete;
-
-  Vhv_regs &model() { return sim_.model(); }
-  std::uint64_t now() const { return sim_.cycle(); }
-  bool step() {
-    return sim_.step([&](std::uint64_t) { drive(); }, [&](std::uint64_t cycle) { sample(cycle); });
-  }
+  auto parts() { return std::tie(registers); }
 
   void write(std::uint32_t offset, std::uint32_t value, bool good, std::uint8_t strobe = 0xF) {
-    const AxilResult result = driver_.write32(offset, value, strobe);
+    const AxilResult result = registers.write32(offset, value, strobe);
     EXPECT_EQ(result.status, good ? AxilResult::Status::okay : AxilResult::Status::error)
         << std::hex << offset;
     EXPECT_EQ(result.resp, good ? AxiResp::okay : AxiResp::slverr);
   }
   std::uint32_t read(std::uint32_t offset, bool good = true) {
-    const AxilResult result = driver_.read32(offset);
+    const AxilResult result = registers.read32(offset);
     EXPECT_EQ(result.status, good ? AxilResult::Status::okay : AxilResult::Status::error)
         << std::hex << offset;
     return result.value;
@@ -89,19 +78,16 @@ public:
   bool busy_after_start = false;
 
 private:
-  void drive() {
+  void on_drive(std::uint64_t cycle) {
     auto &m = model();
-    m.irq_done_i = now() == irq_cycle;
-    kestrel_bind().drive(driver_.ports());
+    m.irq_done_i = cycle == irq_cycle;
     if (make_busy_) {
       m.busy_i = 1;
     }
   }
-  void sample(std::uint64_t cycle) {
+  void on_sample(std::uint64_t /*cycle*/) {
     auto &m = model();
-    kestrel_bind().sample(driver_.ports());
-    checker_.sample(cycle, driver_.ports(), sim_.in_reset());
-    if (sim_.in_reset()) {
+    if (simulation.in_reset()) {
       return;
     }
     starts += m.start_o;
@@ -111,14 +97,7 @@ private:
       exp_writes.push_back({m.exp_waddr_o, m.exp_wdata_o});
     }
   }
-  kestrel::tb::AxilBinding<std::uint16_t> kestrel_bind() {
-    auto &m = model();
-    return KESTREL_TB_AXIL(m, s_axil);
-  }
 
-  Simulation<Vhv_regs> sim_;
-  AxilDriver driver_;
-  AxilChecker checker_;
   bool make_busy_ = false;
 };
 
@@ -336,7 +315,7 @@ TEST(HvRegs, ShowsStateAndCounters) {
 TEST(HvRegs, Interrupt) {
   Bench bench(kestrel::tb::test::seed_of_run(10));
   auto &m = bench.model();
-  bench.irq_cycle = bench.now();
+  bench.irq_cycle = bench.cycle();
   bench.step();
   bench.step();
   EXPECT_EQ(m.irq_o, 0); // not enabled
@@ -368,7 +347,7 @@ TEST(HvRegs, InterruptIsNotLostToAClear) {
   bool cleared = false, kept = false, order = true;
   for (std::uint64_t offset = 0; offset < 8; ++offset) {
     Bench bench(offset);
-    bench.irq_cycle = bench.now() + offset;
+    bench.irq_cycle = bench.cycle() + offset;
     bench.write(reg::kIrqStatus, 1, true);
     for (int i = 0; i < 10; ++i) {
       bench.step();

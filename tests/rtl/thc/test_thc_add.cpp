@@ -27,32 +27,27 @@ namespace ref = kestrel::thc::ref;
 
 float number(std::uint32_t bits) { return std::bit_cast<float>(bits); }
 
-template <class T> using Port = std::remove_reference_t<T>;
-
-template <class Model, unsigned Lanes> class Bench {
+template <class Model, unsigned Lanes>
+class Bench : public KernelBench<Bench<Model, Lanes>, Model> {
 public:
+  using KernelBench<Bench, Model>::clear;
+  using KernelBench<Bench, Model>::run_to;
+  using KernelBench<Bench, Model>::simulation;
+
   Bench(std::uint64_t seed, double x_idle, double e_idle, double stall)
-      : sim(SimulationConfig{.seed = seed}), rng(seed),
-        x(sim.model().s_axis_tdata, sim.model().s_axis_tvalid, sim.model().s_axis_tready,
-          Lanes * 32, x_idle, seed + 1),
-        e(sim.model().s_err_tdata, sim.model().s_err_tvalid, sim.model().s_err_tready, Lanes * 32,
-          e_idle, seed + 2),
-        y(sim.model().m_axis_tdata, sim.model().m_axis_tvalid, sim.model().m_axis_tready, nullptr,
-          Lanes * 32, stall, seed + 3) {
-    sim.model().clear_i = 0;
-    sim.reset([&](std::uint64_t) { drive(); }, [&](std::uint64_t c) { sample(c); });
-  }
-  void step() {
-    sim.step([&](std::uint64_t) { drive(); }, [&](std::uint64_t c) { sample(c); });
+      : KernelBench<Bench, Model>(seed),
+        x(simulation.model().s_axis_tdata, simulation.model().s_axis_tvalid,
+          simulation.model().s_axis_tready, Lanes * 32, x_idle, seed + 1),
+        e(simulation.model().s_err_tdata, simulation.model().s_err_tvalid,
+          simulation.model().s_err_tready, Lanes * 32, e_idle, seed + 2),
+        y(simulation.model().m_axis_tdata, simulation.model().m_axis_tvalid,
+          simulation.model().m_axis_tready, nullptr, Lanes * 32, stall, seed + 3) {
+    this->reset();
   }
   void start(bool bf16, bool error_in) {
-    sim.model().bf16_i = bf16;
-    sim.model().error_in_i = error_in;
-    sim.model().clear_i = 1;
-    step();
-    sim.model().clear_i = 0;
-    x.cycles.clear();
-    y.restart();
+    simulation.model().bf16_i = bf16;
+    simulation.model().error_in_i = error_in;
+    clear();
   }
 
   /// a[i] + b[i]; an empty b: without error feedback. a holds numbers of bf16 for `bf16`.
@@ -76,10 +71,7 @@ public:
     }
     start(bf16, !b.empty()); // what is at the inputs with clear_i is not lost
     const std::size_t beats = a.size() / Lanes;
-    for (std::size_t i = 0; y.beats.size() < beats && i < 1000 + 50 * beats; ++i)
-      step();
-    for (int i = 0; i < 30; ++i)
-      step();
+    run_to(y, beats, 1000 + 50 * beats, 30);
     ASSERT_EQ(y.beats.size(), beats);
     std::optional<std::uint32_t> bad;
     for (std::size_t i = 0; i < a.size(); ++i) {
@@ -93,30 +85,18 @@ public:
                 nonfinite ? 0U : std::bit_cast<std::uint32_t>(sum))
           << number(a[i]) << " + " << e_value << std::hex << " " << a[i];
     }
-    EXPECT_EQ(sim.model().nonfinite_o != 0, bad.has_value());
+    EXPECT_EQ(simulation.model().nonfinite_o != 0, bad.has_value());
     if (bad) {
-      EXPECT_EQ(sim.model().nonfinite_index_o, *bad);
+      EXPECT_EQ(simulation.model().nonfinite_index_o, *bad);
     }
-    EXPECT_EQ(y.report(sim.cycle()), "");
+    EXPECT_EQ(y.report(this->cycle()), "");
   }
 
-  Simulation<Model> sim;
-  Random rng;
-  StreamIn<Port<decltype(std::declval<Model>().s_axis_tdata)>> x;
-  StreamIn<Port<decltype(std::declval<Model>().s_err_tdata)>> e;
-  StreamOut<Port<decltype(std::declval<Model>().m_axis_tdata)>> y;
+  auto parts() { return std::tie(x, e, y); }
 
-private:
-  void drive() {
-    x.drive();
-    e.drive();
-    y.drive();
-  }
-  void sample(std::uint64_t cycle) {
-    x.sample(cycle, sim.in_reset());
-    e.sample(cycle, sim.in_reset());
-    y.sample(cycle, sim.in_reset());
-  }
+  StreamIn<KESTREL_TB_PORT(Model, s_axis_tdata)> x;
+  StreamIn<KESTREL_TB_PORT(Model, s_err_tdata)> e;
+  StreamOut<KESTREL_TB_PORT(Model, m_axis_tdata)> y;
 };
 
 /// A finite number, and one to add to it: near in size, far, equal, opposite, at the borders.

@@ -19,9 +19,9 @@
 #include "Vthc_aggregate_16_8.h"
 #include "Vthc_aggregate_4_16.h"
 #include "sw_ref/thc/codec.hpp"
+#include "testbench/cpp/bench.hpp"
 #include "testbench/cpp/random.hpp"
 #include "testbench/cpp/signals.hpp"
-#include "testbench/cpp/simulation.hpp"
 #include "tests/rtl/test_testbench_util.hpp"
 #include "tests/rtl/thc/thc_port.hpp"
 
@@ -29,8 +29,6 @@ namespace {
 
 using kestrel::tb::BusData;
 using kestrel::tb::Random;
-using kestrel::tb::Simulation;
-using kestrel::tb::SimulationConfig;
 namespace ref = kestrel::thc::ref;
 
 ref::Table random_table(Random &rng) {
@@ -109,16 +107,21 @@ struct Beat {
   bool last;
 };
 
-template <class V> class Bench {
+template <class V> class Bench : public kestrel::tb::ClockedBench<Bench<V>, V> {
+  using Base = kestrel::tb::ClockedBench<Bench<V>, V>;
+  friend Base;
+
 public:
+  using Base::step;
+
   Bench(std::size_t lanes_a_beat, unsigned bits, std::uint64_t seed)
-      : lanes(lanes_a_beat), sum_bits(bits), rng(seed), model(lanes, (1U << sum_bits) - 1),
-        sim(SimulationConfig{.seed = seed, .reset_cycles = 1}) {
+      : Base({.seed = seed, .reset_cycles = 1}), lanes(lanes_a_beat), sum_bits(bits), rng(seed),
+        model(lanes, (1U << sum_bits) - 1) {
     v().clear_i = 0;
     v().beats_i = 1;
     reset();
   }
-  V &v() { return sim.model(); }
+  V &v() { return this->simulation.model(); }
 
   // A new table and length, with nothing inside.
   void configure(const ref::Table &table, std::size_t beats) {
@@ -146,10 +149,7 @@ public:
     want.clear();
     offered_ = held_ = false;
     model.forget();
-    sim.reset([&](std::uint64_t) { drive(); }, [&](std::uint64_t) { v(); });
-  }
-  void step() {
-    sim.step([&](std::uint64_t) { drive(); }, [&](std::uint64_t) { sample(); });
+    Base::reset();
   }
   // Until nothing is inside.
   void drain() {
@@ -174,13 +174,12 @@ public:
   std::uint64_t max_count = 0;
   Random rng;
   Model model;
-  Simulation<V> sim;
   std::deque<Beat> input;
   std::deque<Row> want;
 
 private:
-  void drive() {
-    offered_ = !sim.in_reset() && (offered_ || (!input.empty() && !rng.chance(idle)));
+  void on_drive(std::uint64_t /*cycle*/) {
+    offered_ = !this->simulation.in_reset() && (offered_ || (!input.empty() && !rng.chance(idle)));
     v().s_axis_tvalid = offered_;
     if (offered_) {
       kestrel::tb::write_signal(v().s_axis_tdata, input.front().data);
@@ -189,7 +188,9 @@ private:
     }
     v().m_axis_tready = !rng.chance(stall);
   }
-  void sample() {
+  void on_sample(std::uint64_t /*cycle*/) {
+    if (this->simulation.in_reset())
+      return;
     ++cycles;
     if (v().m_axis_tvalid) {
       ASSERT_FALSE(want.empty());

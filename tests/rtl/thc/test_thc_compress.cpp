@@ -42,55 +42,42 @@ struct Block {
   ref::BlockScale scale;
 };
 
-template <class T> using Port = std::remove_reference_t<T>;
-
-template <class Model, unsigned Lanes> class Bench {
+template <class Model, unsigned Lanes>
+class Bench : public KernelBench<Bench<Model, Lanes>, Model> {
 public:
+  using KernelBench<Bench, Model>::clear;
+  using KernelBench<Bench, Model>::simulation;
+
   /// Shares of cycles without input, without a scale, and in which each output is refused.
   struct Speed {
     double y = 0.0, scale = 0.0, index = 0.0, error = 0.0;
   };
 
   Bench(std::uint64_t seed, const Speed &speed)
-      : sim(SimulationConfig{.seed = seed}), rng(seed),
-        y(sim.model().s_axis_tdata, sim.model().s_axis_tvalid, sim.model().s_axis_tready,
-          Lanes * 32, speed.y, seed + 1),
-        scale(sim.model().s_scale_tdata, sim.model().s_scale_tvalid, sim.model().s_scale_tready, 47,
-              speed.scale, seed + 2),
-        index(sim.model().m_axis_tdata, sim.model().m_axis_tvalid, sim.model().m_axis_tready,
-              &sim.model().m_axis_tlast, Lanes * 4, speed.index, seed + 3),
-        error(sim.model().m_err_tdata, sim.model().m_err_tvalid, sim.model().m_err_tready,
-              &sim.model().m_err_tlast, Lanes * 32, speed.error, seed + 4) {
-    sim.model().clear_i = 0;
-    sim.model().error_out_i = 1;
-    reset();
+      : KernelBench<Bench, Model>(seed),
+        y(simulation.model().s_axis_tdata, simulation.model().s_axis_tvalid,
+          simulation.model().s_axis_tready, Lanes * 32, speed.y, seed + 1),
+        scale(simulation.model().s_scale_tdata, simulation.model().s_scale_tvalid,
+              simulation.model().s_scale_tready, 47, speed.scale, seed + 2),
+        index(simulation.model().m_axis_tdata, simulation.model().m_axis_tvalid,
+              simulation.model().m_axis_tready, &simulation.model().m_axis_tlast, Lanes * 4,
+              speed.index, seed + 3),
+        error(simulation.model().m_err_tdata, simulation.model().m_err_tvalid,
+              simulation.model().m_err_tready, &simulation.model().m_err_tlast, Lanes * 32,
+              speed.error, seed + 4) {
+    simulation.model().error_out_i = 1;
+    this->reset();
   }
 
-  void reset() {
-    sim.reset([&](std::uint64_t) { drive(); }, [&](std::uint64_t c) { sample(c); });
-    restart();
-  }
   void start(const RunConfig &run) {
-    auto &m = sim.model();
+    auto &m = simulation.model();
     put_cfg(m.cfg_i, run.table, run.block_log2, run.sign_key, run.noise_key);
     m.first_i = run.first;
     m.error_out_i = run.error_out;
-    m.clear_i = 1;
-    cleared = sim.cycle();
-    step();
-    m.clear_i = 0;
-    restart();
-  }
-  void step() {
-    sim.step([&](std::uint64_t) { drive(); }, [&](std::uint64_t c) { sample(c); });
+    clear();
   }
   void push(const Block &block) {
-    for (std::size_t i = 0; i < block.y.size(); i += Lanes) {
-      AxisData data;
-      for (unsigned lane = 0; lane < Lanes; ++lane)
-        set_field(data, 32 * lane, 32, std::bit_cast<std::uint32_t>(block.y[i + lane]));
-      y.push(data);
-    }
+    push_lanes(y, block.y, Lanes, 32);
     AxisData data;
     data.words[0] = scale_bits(block.scale);
     scale.push(data);
@@ -108,13 +95,12 @@ public:
     return flag;
   }
 
-  Simulation<Model> sim;
-  Random rng;
-  std::uint64_t cleared = 0; ///< cycle of clear_i
-  StreamIn<Port<decltype(std::declval<Model>().s_axis_tdata)>> y;
-  StreamIn<Port<decltype(std::declval<Model>().s_scale_tdata)>> scale;
-  StreamOut<Port<decltype(std::declval<Model>().m_axis_tdata)>> index;
-  StreamOut<Port<decltype(std::declval<Model>().m_err_tdata)>> error;
+  auto parts() { return std::tie(y, scale, index, error); }
+
+  StreamIn<KESTREL_TB_PORT(Model, s_axis_tdata)> y;
+  StreamIn<KESTREL_TB_PORT(Model, s_scale_tdata)> scale;
+  StreamOut<KESTREL_TB_PORT(Model, m_axis_tdata)> index;
+  StreamOut<KESTREL_TB_PORT(Model, m_err_tdata)> error;
 
 private:
   void compare(const RunConfig &run, const std::vector<Block> &blocks, bool &flag) {
@@ -124,10 +110,9 @@ private:
     for (std::uint64_t i = 0; (index.beats.size() < beats || error.beats.size() < error_beats) &&
                               i < 100'000 + 40 * beats;
          ++i)
-      step();
-    const bool at_end = sim.model().out_of_range_o != 0;
-    for (int i = 0; i < 60; ++i)
-      step(); // nothing more comes
+      this->step();
+    const bool at_end = simulation.model().out_of_range_o != 0;
+    this->steps(60); // nothing more comes
     ASSERT_EQ(index.beats.size(), beats);
     ASSERT_EQ(error.beats.size(), error_beats);
     ASSERT_EQ(y.cycles.size(), beats);
@@ -159,27 +144,9 @@ private:
         }
       }
     }
-    EXPECT_EQ(sim.model().out_of_range_o != 0, flag);
+    EXPECT_EQ(simulation.model().out_of_range_o != 0, flag);
     EXPECT_EQ(at_end, flag) << "up with the last beat";
-    EXPECT_EQ(index.report(sim.cycle()) + error.report(sim.cycle()), "");
-  }
-  void restart() {
-    y.cycles.clear();
-    scale.cycles.clear();
-    index.restart();
-    error.restart();
-  }
-  void drive() {
-    y.drive();
-    scale.drive();
-    index.drive();
-    error.drive();
-  }
-  void sample(std::uint64_t cycle) {
-    y.sample(cycle, sim.in_reset());
-    scale.sample(cycle, sim.in_reset());
-    index.sample(cycle, sim.in_reset());
-    error.sample(cycle, sim.in_reset());
+    EXPECT_EQ(index.report(this->cycle()) + error.report(this->cycle()), "");
   }
 };
 

@@ -43,46 +43,72 @@ struct Block {
   ref::BlockScale scale;
 };
 
-template <class T> using Port = std::remove_reference_t<T>;
 constexpr std::size_t kUserByte = 63; // of a queued beat: TUSER travels with the data
 
-template <class Model, unsigned Lanes> class Bench {
+/// The sums: a stream with TUSER.
+template <class Model> class SumsIn {
 public:
+  SumsIn(Model &model, std::uint32_t bytes, double idle, std::uint64_t seed)
+      : model_(&model), source_(bytes, idle, seed) {}
+
+  void push(const AxisBeat &beat) { source_.push_beat(beat); }
+  void drive(std::uint64_t /*cycle*/) {
+    source_.eval_outputs();
+    write_signal(model_->s_axis_tdata, source_.ports().beat.data);
+    model_->s_axis_tuser = source_.ports().beat.data.bytes()[kUserByte];
+    model_->s_axis_tvalid = source_.ports().tvalid && model_->rst_ni != 0;
+  }
+  void sample(std::uint64_t cycle, bool in_reset) {
+    source_.ports().tready = model_->s_axis_tready != 0;
+    if (in_reset)
+      return;
+    if (source_.ports().tvalid && source_.ports().tready)
+      cycles.push_back(cycle);
+    source_.sample();
+  }
+  void restart() { cycles.clear(); }
+  [[nodiscard]] std::string violations() const { return ""; }
+
+  std::vector<std::uint64_t> cycles; ///< of the handshakes
+
+private:
+  Model *model_;
+  AxisSource source_;
+};
+
+template <class Model, unsigned Lanes>
+class Bench : public KernelBench<Bench<Model, Lanes>, Model> {
+public:
+  using KernelBench<Bench, Model>::clear;
+  using KernelBench<Bench, Model>::rng;
+  using KernelBench<Bench, Model>::run_to;
+  using KernelBench<Bench, Model>::simulation;
+
   /// Shares of cycles without input, without a scale, and in which the output is refused.
   struct Speed {
     double sums = 0.0, scale = 0.0, out = 0.0;
   };
 
   Bench(std::uint64_t seed, const Speed &speed)
-      : sim(SimulationConfig{.seed = seed}), rng(seed), source(Lanes * 2, speed.sums, seed + 1),
-        scale(sim.model().s_scale_tdata, sim.model().s_scale_tvalid, sim.model().s_scale_tready, 47,
-              speed.scale, seed + 2),
-        out(sim.model().m_axis_tdata, sim.model().m_axis_tvalid, sim.model().m_axis_tready,
-            &sim.model().m_axis_tlast, Lanes * 32, speed.out, seed + 3) {
-    sim.model().clear_i = 0;
-    reset();
-  }
-  void reset() {
-    sim.reset([&](std::uint64_t) { drive(); }, [&](std::uint64_t c) { sample(c); });
-    restart();
+      : KernelBench<Bench, Model>(seed), sums(simulation.model(), Lanes * 2, speed.sums, seed + 1),
+        scale(simulation.model().s_scale_tdata, simulation.model().s_scale_tvalid,
+              simulation.model().s_scale_tready, 47, speed.scale, seed + 2),
+        out(simulation.model().m_axis_tdata, simulation.model().m_axis_tvalid,
+            simulation.model().m_axis_tready, &simulation.model().m_axis_tlast, Lanes * 32,
+            speed.out, seed + 3) {
+    this->reset();
   }
   /// What has not been taken will not come.
   void abandon() {
-    source = AxisSource(Lanes * 2, 0.1, rng.next());
-    auto &m = sim.model();
+    auto &m = simulation.model();
+    sums = {m, Lanes * 2, 0.1, rng.next()};
     scale = {m.s_scale_tdata, m.s_scale_tvalid, m.s_scale_tready, 47, 0.1, rng.next()};
   }
   void start(const RunConfig &run) {
-    auto &m = sim.model();
+    auto &m = simulation.model();
     put_cfg(m.cfg_i, run.table, run.block_log2, run.sign_key, {});
     m.first_i = run.first;
-    m.clear_i = 1;
-    step();
-    m.clear_i = 0;
-    restart();
-  }
-  void step() {
-    sim.step([&](std::uint64_t) { drive(); }, [&](std::uint64_t c) { sample(c); });
+    clear();
   }
   void push(const Block &block) {
     for (std::size_t i = 0; i < block.sums.size(); i += Lanes) {
@@ -90,7 +116,7 @@ public:
       for (unsigned lane = 0; lane < Lanes; ++lane)
         set_field(beat.data, 16 * lane, 16, block.sums[i + lane]);
       beat.data.bytes()[kUserByte] = block.contributors[i / ref::kPacketCoordinates];
-      source.push_beat(beat);
+      sums.push(beat);
     }
     AxisData data;
     data.words[0] = scale_bits(block.scale);
@@ -104,13 +130,11 @@ public:
       push(block);
     const std::size_t size = std::size_t{1} << run.block_log2;
     const std::size_t beats = blocks.size() * size / Lanes;
-    for (std::uint64_t i = 0; out.beats.size() < beats && i < 100'000 + 40 * beats; ++i)
-      step();
-    const bool at_end = sim.model().out_of_range_o != 0;
-    for (int i = 0; i < 60; ++i)
-      step(); // nothing more comes
+    run_to(out, beats, 100'000 + 40 * beats, 0);
+    const bool at_end = simulation.model().out_of_range_o != 0;
+    this->steps(60); // nothing more comes
     ASSERT_EQ(out.beats.size(), beats);
-    ASSERT_EQ(in_cycles.size(), beats);
+    ASSERT_EQ(sums.cycles.size(), beats);
     ASSERT_EQ(scale.cycles.size(), blocks.size());
     ref::Flags flags;
     for (std::size_t b = 0; b < blocks.size(); ++b) {
@@ -127,45 +151,18 @@ public:
       }
     }
     flag = flags.out_of_range;
-    EXPECT_EQ(sim.model().out_of_range_o != 0, flag);
+    EXPECT_EQ(simulation.model().out_of_range_o != 0, flag);
     EXPECT_EQ(at_end, flag) << "up with the last beat";
-    EXPECT_EQ(out.report(sim.cycle()), "");
+    EXPECT_EQ(out.report(this->cycle()), "");
     coordinates += blocks.size() * size;
   }
 
-  Simulation<Model> sim;
-  Random rng;
-  AxisSource source;
-  std::vector<std::uint64_t> in_cycles;
-  StreamIn<Port<decltype(std::declval<Model>().s_scale_tdata)>> scale;
-  StreamOut<Port<decltype(std::declval<Model>().m_axis_tdata)>> out;
-  std::uint64_t coordinates = 0, nonzero = 0;
+  auto parts() { return std::tie(sums, scale, out); }
 
-private:
-  void restart() {
-    in_cycles.clear();
-    scale.cycles.clear();
-    out.restart();
-  }
-  void drive() {
-    source.eval_outputs();
-    auto &m = sim.model();
-    write_signal(m.s_axis_tdata, source.ports().beat.data);
-    m.s_axis_tuser = source.ports().beat.data.bytes()[kUserByte];
-    m.s_axis_tvalid = source.ports().tvalid && !sim.in_reset();
-    scale.drive();
-    out.drive();
-  }
-  void sample(std::uint64_t cycle) {
-    source.ports().tready = sim.model().s_axis_tready != 0;
-    if (!sim.in_reset()) {
-      if (source.ports().tvalid && source.ports().tready)
-        in_cycles.push_back(cycle);
-      source.sample();
-    }
-    scale.sample(cycle, sim.in_reset());
-    out.sample(cycle, sim.in_reset());
-  }
+  SumsIn<Model> sums;
+  StreamIn<KESTREL_TB_PORT(Model, s_scale_tdata)> scale;
+  StreamOut<KESTREL_TB_PORT(Model, m_axis_tdata)> out;
+  std::uint64_t coordinates = 0, nonzero = 0;
 };
 
 ref::Table random_table(Random &rng) {
@@ -260,14 +257,14 @@ TYPED_TEST(ThcDecompress, FullRateEverySize) {
       blocks.push_back(random_block(bench.rng, run, Kind::mean, 65535));
     bool flag = false;
     ASSERT_NO_FATAL_FAILURE(bench.check(run, blocks, flag));
-    EXPECT_TRUE(gapless(bench.in_cycles)) << k;
+    EXPECT_TRUE(gapless(bench.sums.cycles)) << k;
     EXPECT_TRUE(gapless(bench.out.cycles)) << k;
     const std::uint64_t beats = (std::uint64_t{1} << k) / TypeParam::kLanes;
-    const std::uint64_t latency = bench.out.cycles.front() - bench.in_cycles.front();
+    const std::uint64_t latency = bench.out.cycles.front() - bench.sums.cycles.front();
     EXPECT_EQ(latency, beats - 1 + 38);
     std::cout << "lanes " << TypeParam::kLanes << " block 2^" << k << ": "
-              << bench.in_cycles.size() * TypeParam::kLanes << " coordinates in "
-              << bench.in_cycles.back() - bench.in_cycles.front() + 1 << " cycles (simulated), "
+              << bench.sums.cycles.size() * TypeParam::kLanes << " coordinates in "
+              << bench.sums.cycles.back() - bench.sums.cycles.front() + 1 << " cycles (simulated), "
               << static_cast<double>(bench.out.cycles.size()) /
                      static_cast<double>(bench.out.cycles.back() - bench.out.cycles.front() + 1)
               << " beats a cycle out, latency " << latency << " cycles\n";

@@ -26,52 +26,34 @@ namespace ref = kestrel::thc::ref;
 
 constexpr unsigned kWidth = 27;
 
-template <class Model, unsigned Lanes> class Bench {
+template <class Model, unsigned Lanes>
+class Bench : public KernelBench<Bench<Model, Lanes>, Model> {
 public:
+  using KernelBench<Bench, Model>::rng;
+  using KernelBench<Bench, Model>::run_to;
+  using KernelBench<Bench, Model>::simulation;
+
   Bench(std::uint64_t seed, double idle, double stall)
-      : sim(SimulationConfig{.seed = seed}), rng(seed),
-        in(sim.model().s_axis_tdata, sim.model().s_axis_tvalid, sim.model().s_axis_tready,
-           Lanes * kWidth, idle, seed + 1),
-        out(sim.model().m_axis_tdata, sim.model().m_axis_tvalid, sim.model().m_axis_tready,
-            &sim.model().m_axis_tlast, Lanes * kWidth, stall, seed + 2) {
-    sim.model().clear_i = 0;
-    sim.model().block_log2_i = 10;
-    reset();
+      : KernelBench<Bench, Model>(seed),
+        in(simulation.model().s_axis_tdata, simulation.model().s_axis_tvalid,
+           simulation.model().s_axis_tready, Lanes * kWidth, idle, seed + 1),
+        out(simulation.model().m_axis_tdata, simulation.model().m_axis_tvalid,
+            simulation.model().m_axis_tready, &simulation.model().m_axis_tlast, Lanes * kWidth,
+            stall, seed + 2) {
+    simulation.model().block_log2_i = 10;
+    this->reset();
   }
 
-  void reset() {
-    sim.reset([&](std::uint64_t) { drive(); }, [&](std::uint64_t c) { sample(c); });
-    in.cycles.clear();
-    out.restart();
-  }
   void clear(int block_log2) {
-    sim.model().block_log2_i = static_cast<std::uint8_t>(block_log2);
-    sim.model().clear_i = 1;
-    step();
-    sim.model().clear_i = 0;
-    in.cycles.clear();
-    out.restart();
+    simulation.model().block_log2_i = static_cast<std::uint8_t>(block_log2);
+    KernelBench<Bench, Model>::clear();
   }
-  void step() {
-    sim.step([&](std::uint64_t) { drive(); }, [&](std::uint64_t c) { sample(c); });
-  }
-  void push(const std::vector<std::int32_t> &block) {
-    for (std::size_t i = 0; i < block.size(); i += Lanes) {
-      AxisData data;
-      for (unsigned lane = 0; lane < Lanes; ++lane)
-        set_field(data, lane * kWidth, kWidth, static_cast<std::uint32_t>(block[i + lane]));
-      in.push(data);
-    }
-  }
+  void push(const std::vector<std::int32_t> &block) { push_lanes(in, block, Lanes, kWidth); }
   /// Waits for `blocks` blocks and compares them with the transform of `pushed`.
   void expect(const std::vector<std::vector<std::int32_t>> &pushed) {
     const std::size_t size = pushed.front().size();
     const std::size_t beats = pushed.size() * size / Lanes;
-    for (std::uint64_t i = 0; out.beats.size() < beats && i < 200'000 + 40 * beats; ++i)
-      step();
-    ASSERT_EQ(out.beats.size(), beats);
-    for (int i = 0; i < 40; ++i)
-      step(); // nothing more comes
+    run_to(out, beats, 200'000 + 40 * beats, 40);
     ASSERT_EQ(out.beats.size(), beats);
     bool overflow = false;
     for (std::size_t b = 0; b < pushed.size(); ++b) {
@@ -86,8 +68,8 @@ public:
         ASSERT_EQ(beat.last, i / Lanes == size / Lanes - 1);
       }
     }
-    EXPECT_EQ(sim.model().overflow_o != 0, overflow);
-    EXPECT_EQ(out.report(sim.cycle()), "");
+    EXPECT_EQ(simulation.model().overflow_o != 0, overflow);
+    EXPECT_EQ(out.report(this->cycle()), "");
   }
   /// Coordinates of up to 2^bits: 2^(26 - k/2) and less cannot overflow.
   std::vector<std::int32_t> random_block(int block_log2, int bits) {
@@ -98,22 +80,10 @@ public:
     return block;
   }
 
-  Simulation<Model> sim;
-  Random rng;
+  auto parts() { return std::tie(in, out); }
 
-private:
-  void drive() {
-    in.drive();
-    out.drive();
-  }
-  void sample(std::uint64_t cycle) {
-    in.sample(cycle, sim.in_reset());
-    out.sample(cycle, sim.in_reset());
-  }
-
-public:
-  StreamIn<std::remove_reference_t<decltype(std::declval<Model>().s_axis_tdata)>> in;
-  StreamOut<std::remove_reference_t<decltype(std::declval<Model>().m_axis_tdata)>> out;
+  StreamIn<KESTREL_TB_PORT(Model, s_axis_tdata)> in;
+  StreamOut<KESTREL_TB_PORT(Model, m_axis_tdata)> out;
 };
 
 template <class T> class ThcHadamard : public testing::Test {};

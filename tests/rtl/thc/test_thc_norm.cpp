@@ -27,47 +27,31 @@ using namespace kestrel::tb;
 using namespace kestrel::tb::test;
 namespace ref = kestrel::thc::ref;
 
-template <class T> using Port = std::remove_reference_t<T>;
-
-template <class Model, unsigned Lanes> class Bench {
+template <class Model, unsigned Lanes>
+class Bench : public KernelBench<Bench<Model, Lanes>, Model> {
 public:
+  using KernelBench<Bench, Model>::clear;
+  using KernelBench<Bench, Model>::run_to;
+  using KernelBench<Bench, Model>::simulation;
+
   Bench(std::uint64_t seed, double y_idle, double other_idle, double stall)
-      : sim(SimulationConfig{.seed = seed}), rng(seed),
-        y(sim.model().s_axis_tdata, sim.model().s_axis_tvalid, sim.model().s_axis_tready,
-          Lanes * 32, y_idle, seed + 1),
-        other(sim.model().s_other_tdata, sim.model().s_other_tvalid, sim.model().s_other_tready, 32,
-              other_idle, seed + 2),
-        norm(sim.model().m_axis_tdata, sim.model().m_axis_tvalid, sim.model().m_axis_tready,
-             nullptr, 32, stall, seed + 3) {
-    sim.model().clear_i = 0;
-    sim.model().block_log2_i = 10;
-    sim.model().max_i = 0;
-    reset();
-  }
-  void reset() {
-    sim.reset([&](std::uint64_t) { drive(); }, [&](std::uint64_t c) { sample(c); });
-  }
-  void step() {
-    sim.step([&](std::uint64_t) { drive(); }, [&](std::uint64_t c) { sample(c); });
+      : KernelBench<Bench, Model>(seed),
+        y(simulation.model().s_axis_tdata, simulation.model().s_axis_tvalid,
+          simulation.model().s_axis_tready, Lanes * 32, y_idle, seed + 1),
+        other(simulation.model().s_other_tdata, simulation.model().s_other_tvalid,
+              simulation.model().s_other_tready, 32, other_idle, seed + 2),
+        norm(simulation.model().m_axis_tdata, simulation.model().m_axis_tvalid,
+             simulation.model().m_axis_tready, nullptr, 32, stall, seed + 3) {
+    simulation.model().block_log2_i = 10;
+    simulation.model().max_i = 0;
+    this->reset();
   }
   void start(int block_log2, bool max) {
-    sim.model().block_log2_i = static_cast<std::uint8_t>(block_log2);
-    sim.model().max_i = max;
-    sim.model().clear_i = 1;
-    step();
-    sim.model().clear_i = 0;
-    y.cycles.clear();
-    other.cycles.clear();
-    norm.restart();
+    simulation.model().block_log2_i = static_cast<std::uint8_t>(block_log2);
+    simulation.model().max_i = max;
+    clear();
   }
-  void push(const std::vector<float> &block) {
-    for (std::size_t i = 0; i < block.size(); i += Lanes) {
-      AxisData data;
-      for (unsigned lane = 0; lane < Lanes; ++lane)
-        set_field(data, 32 * lane, 32, std::bit_cast<std::uint32_t>(block[i + lane]));
-      y.push(data);
-    }
-  }
+  void push(const std::vector<float> &block) { push_lanes(y, block, Lanes, 32); }
   /// An empty `others`: without the maximum.
   void check(int block_log2, const std::vector<std::vector<float>> &blocks,
              const std::vector<float> &others) {
@@ -80,10 +64,7 @@ public:
       other.push(data);
     }
     const std::size_t beats = blocks.size() << block_log2;
-    for (std::size_t i = 0; norm.beats.size() < blocks.size() && i < 1000 + 50 * beats; ++i)
-      step();
-    for (int i = 0; i < 100; ++i)
-      step();
+    run_to(norm, blocks.size(), 1000 + 50 * beats, 100);
     ASSERT_EQ(norm.beats.size(), blocks.size());
     ASSERT_EQ(other.cycles.size(), others.size());
     for (std::size_t b = 0; b < blocks.size(); ++b) {
@@ -94,26 +75,14 @@ public:
       ASSERT_EQ(got, std::bit_cast<std::uint32_t>(want))
           << "block " << b << " wants " << want << " has " << std::bit_cast<float>(got);
     }
-    EXPECT_EQ(norm.report(sim.cycle()), "");
+    EXPECT_EQ(norm.report(this->cycle()), "");
   }
 
-  Simulation<Model> sim;
-  Random rng;
-  StreamIn<Port<decltype(std::declval<Model>().s_axis_tdata)>> y;
-  StreamIn<Port<decltype(std::declval<Model>().s_other_tdata)>> other;
-  StreamOut<Port<decltype(std::declval<Model>().m_axis_tdata)>> norm;
+  auto parts() { return std::tie(y, other, norm); }
 
-private:
-  void drive() {
-    y.drive();
-    other.drive();
-    norm.drive();
-  }
-  void sample(std::uint64_t cycle) {
-    y.sample(cycle, sim.in_reset());
-    other.sample(cycle, sim.in_reset());
-    norm.sample(cycle, sim.in_reset());
-  }
+  StreamIn<KESTREL_TB_PORT(Model, s_axis_tdata)> y;
+  StreamIn<KESTREL_TB_PORT(Model, s_other_tdata)> other;
+  StreamOut<KESTREL_TB_PORT(Model, m_axis_tdata)> norm;
 };
 
 /// A block of one of several kinds.

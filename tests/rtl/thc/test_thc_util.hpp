@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Kestrel Authors
 //
-// Streams of the THC kernels: bound to a Verilated model, driven, checked and recorded with the
-// cycle of every beat.
+// Bench of a THC kernel, and its streams: bound to a Verilated model, driven, checked and recorded
+// with the cycle of every beat.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <string>
+#include <tuple>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -14,7 +18,8 @@
 #include "testbench/cpp/axis_checker.hpp"
 #include "testbench/cpp/axis_driver.hpp"
 #include "testbench/cpp/axis_types.hpp"
-#include "testbench/cpp/simulation.hpp"
+#include "testbench/cpp/bench.hpp"
+#include "testbench/cpp/random.hpp"
 
 namespace kestrel::tb::test {
 
@@ -61,7 +66,7 @@ public:
     beat.data = data;
     source_.push_beat(beat);
   }
-  void drive() {
+  void drive(std::uint64_t /*cycle*/) {
     source_.eval_outputs();
     binding_.drive_source(source_.ports());
   }
@@ -75,6 +80,9 @@ public:
     }
   }
   [[nodiscard]] bool done() const { return source_.done(); }
+  /// What has been taken is forgotten.
+  void restart() { cycles.clear(); }
+  [[nodiscard]] std::string violations() const { return checker_.log().report(); }
 
   std::vector<std::uint64_t> cycles; ///< of the handshakes
 
@@ -95,7 +103,7 @@ public:
       : binding_{&tdata, &tvalid, &tready, nullptr, tlast, (bits + 7) / 8},
         sink_((bits + 7) / 8, stall, seed), checker_(checker_config(bits, tlast != nullptr)) {}
 
-  void drive() {
+  void drive(std::uint64_t /*cycle*/) {
     sink_.eval_outputs();
     binding_.drive_ready(sink_.ports());
   }
@@ -115,7 +123,8 @@ public:
     beats.clear();
     cycles.clear();
   }
-  /// Rules broken so far, "" for none.
+  [[nodiscard]] std::string violations() const { return checker_.log().report(); }
+  /// Rules broken up to the end, "" for none.
   [[nodiscard]] std::string report(std::uint64_t cycle) {
     checker_.finish(cycle);
     return checker_.log().report();
@@ -132,6 +141,67 @@ private:
 template <class Data>
 StreamOut(Data &, std::uint8_t &, std::uint8_t &, std::uint8_t *, std::uint32_t, double,
           std::uint64_t) -> StreamOut<Data>;
+
+/// The type of a port: StreamIn<KESTREL_TB_PORT(Model, s_axis_tdata)>.
+#define KESTREL_TB_PORT(Model, port) std::remove_reference_t<decltype(std::declval<Model &>().port)>
+
+/// A kernel with `clear_i` and streams, which are the parts of the bench that derives from this.
+template <class Bench, class Model> class KernelBench : public ClockedBench<Bench, Model> {
+public:
+  /// Forgets what the streams have recorded.
+  void restart() {
+    std::apply([](auto &...stream) { (stream.restart(), ...); },
+               static_cast<Bench &>(*this).parts());
+  }
+  void reset() {
+    ClockedBench<Bench, Model>::reset();
+    restart();
+  }
+  /// clear_i for one cycle. What waits at the inputs is not lost by it.
+  void clear() {
+    cleared = this->cycle();
+    this->model().clear_i = 1;
+    this->step();
+    this->model().clear_i = 0;
+    restart();
+  }
+  /// Until `out` has that many beats, for at most so many cycles, and then until nothing more can
+  /// come.
+  template <class Stream>
+  void run_to(const Stream &out, std::size_t beats, std::uint64_t limit, std::uint64_t more) {
+    for (std::uint64_t i = 0; i < limit && out.beats.size() < beats; ++i)
+      this->step();
+    this->steps(more);
+  }
+
+  Random rng;
+  std::uint64_t cleared = 0; ///< cycle of the last clear_i
+
+protected:
+  explicit KernelBench(std::uint64_t seed)
+      : ClockedBench<Bench, Model>(SimulationConfig{.seed = seed}), rng(seed) {
+    this->model().clear_i = 0;
+  }
+};
+
+/// Beats of floats or other values of `bits` bits, `lanes` a beat.
+template <class Stream, class Values>
+void push_lanes(Stream &stream, const Values &values, unsigned lanes, unsigned bits) {
+  using Value = typename Values::value_type;
+  for (std::size_t i = 0; i < values.size(); i += lanes) {
+    AxisData data;
+    for (unsigned lane = 0; lane < lanes; ++lane) {
+      const Value value = values[i + lane];
+      std::uint32_t word = 0;
+      if constexpr (std::is_same_v<Value, float>)
+        word = std::bit_cast<std::uint32_t>(value);
+      else
+        word = static_cast<std::uint32_t>(value);
+      set_field(data, lane * bits, bits, word);
+    }
+    stream.push(data);
+  }
+}
 
 /// One beat in every cycle from the first to the last.
 inline bool gapless(const std::vector<std::uint64_t> &cycles) {

@@ -15,8 +15,9 @@
 
 #include "Vhv_compute.h"
 #include "kestrel/contract/vision.hpp"
+#include "testbench/cpp/bench.hpp"
 #include "testbench/cpp/random.hpp"
-#include "testbench/cpp/simulation.hpp"
+#include "tests/rtl/test_testbench_util.hpp"
 
 namespace {
 
@@ -154,14 +155,16 @@ struct Layer {
                   const int first = d.depthwise ? group : 0;
                   const int last = d.depthwise ? group : static_cast<int>(d.icg_m1);
                   for (int icg = first; icg <= last; ++icg) {
-                    const int n = d.depthwise ? 1 : icg == last ? static_cast<int>(d.nlast_m1) + 1
-                                                                : kWb;
+                    const int n = d.depthwise   ? 1
+                                  : icg == last ? static_cast<int>(d.nlast_m1) + 1
+                                                : kWb;
                     for (int c = 0; c < n; ++c) {
                       const int byte = d.depthwise ? b : c;
                       const std::int32_t v =
-                          inside ? act.at(static_cast<int>(d.in_base), static_cast<int>(d.in_s),
-                                          icg, static_cast<int>(lin + off))[static_cast<std::size_t>(byte)]
-                                 : static_cast<std::int32_t>(d.pad);
+                          inside
+                              ? act.at(static_cast<int>(d.in_base), static_cast<int>(d.in_s), icg,
+                                       static_cast<int>(lin + off))[static_cast<std::size_t>(byte)]
+                              : static_cast<std::int32_t>(d.pad);
                       if (d.is_max)
                         acc = step == 0 ? v : std::max(acc, v);
                       else
@@ -170,13 +173,16 @@ struct Layer {
                     }
                   }
                 }
-              const auto sum = static_cast<std::uint32_t>(acc) + static_cast<std::uint32_t>(ch.bias);
-              std::int8_t r = clamp8(scale(static_cast<std::int32_t>(sum << ch.ls), ch.mult, ch.rs) +
-                                         static_cast<std::int32_t>(d.out_zp),
-                                     d.act_min, d.act_max);
+              const auto sum =
+                  static_cast<std::uint32_t>(acc) + static_cast<std::uint32_t>(ch.bias);
+              std::int8_t r =
+                  clamp8(scale(static_cast<std::int32_t>(sum << ch.ls), ch.mult, ch.rs) +
+                             static_cast<std::int32_t>(d.out_zp),
+                         d.act_min, d.act_max);
               if (d.add) {
-                const int res = act.at(static_cast<int>(d.res_base), static_cast<int>(d.res_s), group,
-                                       static_cast<int>(d.res_p0) + o)[static_cast<std::size_t>(b)];
+                const int res =
+                    act.at(static_cast<int>(d.res_base), static_cast<int>(d.res_s), group,
+                           static_cast<int>(d.res_p0) + o)[static_cast<std::size_t>(b)];
                 const std::int32_t s1 =
                     scale((r - static_cast<std::int32_t>(d.add_z1)) * (1 << 20),
                           static_cast<std::int32_t>(d.add_m1), static_cast<int>(d.add_s1));
@@ -233,11 +239,14 @@ void set_geometry(ComputeDesc &d, int ih, int iw, int oh, int ow, int kh, int kw
 }
 
 /// One Verilated compute unit with its memory contents mirrored.
-class Bench {
+class Bench : public kestrel::tb::ClockedBench<Bench, Vhv_compute> {
+  using Base = kestrel::tb::ClockedBench<Bench, Vhv_compute>;
+  friend Base;
+
 public:
   explicit Bench(std::uint64_t seed)
-      : random_(seed), sim_({.seed = seed, .max_cycles = 400'000'000}) {
-    auto &m = sim_.model();
+      : Base({.seed = seed, .max_cycles = 400'000'000}), random_(seed) {
+    auto &m = model();
     m.start_i = 0;
     m.q_we_i = 0;
     m.seg_push_i = 0;
@@ -247,7 +256,7 @@ public:
     m.row_valid_i = 0;
     m.n_load_i = 0;
     m.n_out_i = 0;
-    sim_.reset([](auto) {}, [](auto) {});
+    reset();
   }
 
   void fill_memory() {
@@ -256,7 +265,7 @@ public:
         auto &word = act.words[static_cast<std::size_t>(row * kNb + bank)];
         for (auto &v : word)
           v = static_cast<std::int8_t>(random_.next());
-        auto &m = sim_.model();
+        auto &m = model();
         m.load_valid_i = 1;
         m.load_mask_i = 1;
         m.load_p_i = static_cast<std::uint32_t>(bank);
@@ -264,47 +273,14 @@ public:
         m.load_row_i = static_cast<std::uint16_t>(row);
         std::memcpy(m.load_data_i.data(), word.data(), kWb);
         do {
-          clock();
+          step();
         } while (!load_taken_);
       }
-    sim_.model().load_valid_i = 0;
-  }
-
-  void clock() {
-    auto &m = sim_.model();
-    sim_.step(
-        [&](auto) {
-          // Weight bus: requests are accepted at random, data comes in order at random times.
-          m.w_req_ready_i = random_.chance(0.6) ? 1 : 0;
-          m.w_rsp_valid_i = !beats_.empty() && random_.chance(bus_rate) ? 1 : 0;
-          if (m.w_rsp_valid_i)
-            m.w_rsp_data_i = beats_.front();
-        },
-        [&](auto) {
-          load_taken_ = m.load_ready_o != 0;
-          if (m.w_rsp_valid_i)
-            beats_.pop_front();
-          if (m.w_req_valid_o && m.w_req_ready_i) {
-            const std::uint32_t addr = m.w_req_addr_o;
-            const std::uint32_t n = m.w_req_beats_m1_o + 1U;
-            EXPECT_EQ((addr & 127U) / 8U + n <= 16U, true) << "burst crosses 128 bytes";
-            for (std::uint32_t i = 0; i < n; ++i) {
-              std::uint64_t v = 0;
-              std::memcpy(&v, &memory.at(addr + i * 8U), 8);
-              beats_.push_back(v);
-            }
-          }
-          done += m.layer_done_o;
-          EXPECT_EQ(m.range_err_o, 0);
-          const int classes = m.cls_mac_o + m.cls_res_o + m.cls_weight_o + m.cls_drain_o +
-                              m.cls_fetch_o + m.cls_load_o + m.cls_dep_o + m.cls_none_o;
-          EXPECT_EQ(classes, 1);
-          mac += m.cls_mac_o;
-        });
+    model().load_valid_i = 0;
   }
 
   void push(Layer &layer) {
-    auto &m = sim_.model();
+    auto &m = model();
     if (layer.d.wnew) {
       while (memory.size() % 128 != 0)
         memory.push_back(0);
@@ -314,27 +290,27 @@ public:
       memory.resize(memory.size() + 128);
       m.seg_push_i = 1;
       while (!m.seg_room_o)
-        clock();
-      clock();
+        step();
+      step();
       m.seg_push_i = 0;
     }
     while (!m.q_room_o)
-      clock();
+      step();
     const auto words = kestrel::contract::encode(layer.d);
     ASSERT_EQ(kestrel::contract::fits(layer.d), nullptr);
     for (std::size_t i = 0; i < words.size(); ++i) {
       m.q_we_i = 1;
       m.q_widx_i = static_cast<std::uint8_t>(i);
       m.q_wdata_i = words[i];
-      clock();
+      step();
     }
     m.q_we_i = 0;
   }
 
   void wait_idle(std::uint64_t limit) {
-    auto &m = sim_.model();
+    auto &m = model();
     for (std::uint64_t i = 0; i < limit; ++i) {
-      clock();
+      step();
       if (m.idle_o)
         return;
     }
@@ -343,12 +319,12 @@ public:
 
   /// Compares the whole activation memory.
   void compare() {
-    auto &m = sim_.model();
+    auto &m = model();
     int wrong = 0;
     for (int row = 0; row < kRows; ++row) {
       m.row_valid_i = 1;
       m.row_i = static_cast<std::uint16_t>(row);
-      clock();
+      step();
       m.row_valid_i = 0;
       const auto *data = reinterpret_cast<const std::uint8_t *>(m.row_data_o.data());
       for (int bank = 0; bank < kNb; ++bank) {
@@ -368,18 +344,45 @@ public:
   std::uint64_t done = 0, mac = 0;
 
 private:
+  void on_drive(std::uint64_t /*cycle*/) {
+    if (simulation.in_reset())
+      return;
+    auto &m = model();
+    // Weight bus: requests are accepted at random, data comes in order at random times.
+    m.w_req_ready_i = random_.chance(0.6) ? 1 : 0;
+    m.w_rsp_valid_i = !beats_.empty() && random_.chance(bus_rate) ? 1 : 0;
+    if (m.w_rsp_valid_i)
+      m.w_rsp_data_i = beats_.front();
+  }
+  void on_sample(std::uint64_t /*cycle*/) {
+    if (simulation.in_reset())
+      return;
+    auto &m = model();
+    load_taken_ = m.load_ready_o != 0;
+    if (m.w_rsp_valid_i)
+      beats_.pop_front();
+    if (m.w_req_valid_o && m.w_req_ready_i) {
+      const std::uint32_t addr = m.w_req_addr_o;
+      const std::uint32_t n = m.w_req_beats_m1_o + 1U;
+      EXPECT_EQ((addr & 127U) / 8U + n <= 16U, true) << "burst crosses 128 bytes";
+      for (std::uint32_t i = 0; i < n; ++i) {
+        std::uint64_t v = 0;
+        std::memcpy(&v, &memory.at(addr + i * 8U), 8);
+        beats_.push_back(v);
+      }
+    }
+    done += m.layer_done_o;
+    EXPECT_EQ(m.range_err_o, 0);
+    const int classes = m.cls_mac_o + m.cls_res_o + m.cls_weight_o + m.cls_drain_o + m.cls_fetch_o +
+                        m.cls_load_o + m.cls_dep_o + m.cls_none_o;
+    EXPECT_EQ(classes, 1);
+    mac += m.cls_mac_o;
+  }
+
   Random random_;
-  kestrel::tb::Simulation<Vhv_compute> sim_;
   std::deque<std::uint64_t> beats_;
   bool load_taken_ = false;
 };
-
-std::uint64_t seed_from_environment() {
-  const char *text = std::getenv("KESTREL_SEED");
-  const std::uint64_t seed = text != nullptr ? std::strtoull(text, nullptr, 0) : 20'240'601;
-  std::printf("KESTREL_SEED=%llu\n", static_cast<unsigned long long>(seed));
-  return seed;
-}
 
 Layer random_layer(Random &r, int &in_base, bool chain) {
   Layer layer;
@@ -417,7 +420,8 @@ Layer random_layer(Random &r, int &in_base, bool chain) {
   d.act_min = -128 + static_cast<int>(r.below(20));
   d.act_max = 127 - static_cast<int>(r.below(20));
   const auto mult = [&] {
-    return static_cast<std::int32_t>(r.chance(0.1) ? 0 : (1U << 30) + (r.next() & ((1U << 30) - 1)));
+    return static_cast<std::int32_t>(r.chance(0.1) ? 0
+                                                   : (1U << 30) + (r.next() & ((1U << 30) - 1)));
   };
   d.add_m1 = static_cast<decltype(d.add_m1)>(mult());
   d.add_m2 = static_cast<decltype(d.add_m2)>(mult());
@@ -458,7 +462,7 @@ Layer random_layer(Random &r, int &in_base, bool chain) {
 }
 
 TEST(HvCompute, RandomLayers) {
-  const std::uint64_t seed = seed_from_environment();
+  const std::uint64_t seed = kestrel::tb::test::seed_of_run(20'240'601);
   Random r(seed);
   Bench bench(seed);
   bench.fill_memory();
@@ -482,10 +486,10 @@ TEST(HvCompute, RandomLayers) {
       std::printf("round %d, chain of %d\n", round, chain);
       for (const auto &layer : queue)
         std::printf("  glog %d dw %d max %d add %d k %dx%d s %dx%d icg %d nlast %d oct %d np %d\n",
-                    int(layer.d.glog), int(layer.d.depthwise), int(layer.d.is_max), int(layer.d.add),
-                    int(layer.d.kh_m1) + 1, int(layer.d.kw_m1) + 1, int(layer.d.sy), int(layer.d.sx),
-                    int(layer.d.icg_m1) + 1, int(layer.d.nlast_m1) + 1, int(layer.d.noct_m1) + 1,
-                    int(layer.d.out_np));
+                    int(layer.d.glog), int(layer.d.depthwise), int(layer.d.is_max),
+                    int(layer.d.add), int(layer.d.kh_m1) + 1, int(layer.d.kw_m1) + 1,
+                    int(layer.d.sy), int(layer.d.sx), int(layer.d.icg_m1) + 1,
+                    int(layer.d.nlast_m1) + 1, int(layer.d.noct_m1) + 1, int(layer.d.out_np));
       return;
     }
   }

@@ -87,6 +87,8 @@ py::dict to_dict(const AggregatorStats &s) {
   d["foreign"] = s.foreign;
   d["malformed"] = s.malformed;
   d["mismatched"] = s.mismatched;
+  d["starts"] = s.starts;
+  d["stale"] = s.stale;
   d["contributions"] = s.contributions;
   d["duplicates"] = s.duplicates;
   d["late"] = s.late;
@@ -133,10 +135,10 @@ std::unique_ptr<AggregatorServer> start_aggregator(const std::string &address, s
 }
 
 std::unique_ptr<Worker> connect_worker(const std::string &aggregator, unsigned rank,
-                                       unsigned workers, std::uint16_t job, const ref::Table &table,
-                                       int block_log2, std::uint64_t seed, bool measure,
-                                       std::size_t window, int reminder_ms, int timeout_ms,
-                                       const py::dict &faults) {
+                                       unsigned workers, std::uint16_t job, std::uint32_t run,
+                                       const ref::Table &table, int block_log2, std::uint64_t seed,
+                                       bool measure, std::size_t window, int reminder_ms,
+                                       int timeout_ms, const py::dict &faults) {
   WorkerOptions options;
   options.compression.table = table;
   options.compression.block_log2 = block_log2;
@@ -171,6 +173,7 @@ std::unique_ptr<Worker> connect_worker(const std::string &aggregator, unsigned r
   transport.rank = rank;
   transport.workers = workers;
   transport.job = job;
+  transport.run = run;
   transport.table = table;
   transport.window = window;
   transport.reminder = milliseconds(reminder_ms);
@@ -318,7 +321,7 @@ PYBIND11_MODULE(_core, m) {
 
   py::class_<Worker>(m, "Worker", "One rank of a job, over a UDP aggregator.")
       .def(py::init(&connect_worker), py::arg("aggregator"), py::arg("rank"), py::arg("workers"),
-           py::kw_only(), py::arg("job") = 1, py::arg("table") = ref::Table{},
+           py::kw_only(), py::arg("job") = 1, py::arg("run") = 0, py::arg("table") = ref::Table{},
            py::arg("block_log2") = 15, py::arg("seed") = 1, py::arg("measure") = false,
            py::arg("window") = 64, py::arg("reminder_ms") = 20, py::arg("timeout_ms") = 10000,
            py::arg("faults") = py::dict())

@@ -134,7 +134,7 @@ module esa_ingress
                          head1.udp_dst == 16'(WIRE_UDP_PORT);
       bad_header2_q   <= head1.ip_fragment != '0 || head1.ip_flags[0] ||
                          head1.udp_length != head1.ip_length - 16'd20 ||
-                         head1.header.magic != 16'(WIRE_MAGIC) ||
+                         head1.header.magic != 8'(WIRE_MAGIC) ||
                          head1.header.version != 4'(WIRE_VERSION);
     end
   end

@@ -88,6 +88,8 @@ nlohmann::json report(const thc::AggregatorStats &s, const std::vector<thc::JobR
                       {"foreign", s.foreign},
                       {"malformed", s.malformed},
                       {"mismatched", s.mismatched},
+                      {"starts", s.starts},
+                      {"stale", s.stale},
                       {"contributions", s.contributions},
                       {"duplicates", s.duplicates},
                       {"late", s.late},
@@ -106,7 +108,8 @@ nlohmann::json report(const thc::AggregatorStats &s, const std::vector<thc::JobR
                          {"contributions", worker.contributions},
                          {"missed", worker.missed}});
     }
-    json["jobs"].push_back({{"job", job.job}, {"fan_in", job.fan_in}, {"workers", workers}});
+    json["jobs"].push_back(
+        {{"job", job.job}, {"epoch", job.epoch}, {"fan_in", job.fan_in}, {"workers", workers}});
   }
   return json;
 }

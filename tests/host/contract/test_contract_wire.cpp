@@ -35,11 +35,12 @@ std::uint64_t seed() {
 Header random_header(std::mt19937_64 &rng) {
   Header header;
   header.format = static_cast<ValueFormat>(rng() % 6);
-  header.type = static_cast<PacketType>(1 + rng() % 8);
+  header.type = static_cast<PacketType>(1 + rng() % 10);
   header.flags = static_cast<std::uint8_t>(rng());
   header.fan_in = static_cast<std::uint8_t>(rng());
   header.prio = static_cast<std::uint8_t>(rng());
   header.count = static_cast<std::uint8_t>(rng());
+  header.epoch = static_cast<std::uint8_t>(rng());
   header.job = static_cast<std::uint16_t>(rng());
   header.slot = static_cast<std::uint16_t>(rng());
   header.seq = static_cast<std::uint32_t>(rng());
@@ -63,6 +64,7 @@ TEST(Header, KnownBytes) {
   header.format = ValueFormat::kThcIndex4;
   header.type = PacketType::kReminder;
   header.flags = bit(PacketFlag::kSet) | bit(PacketFlag::kEcn);
+  header.epoch = 0x80;
   header.fan_in = 32;
   header.prio = 7;
   header.count = 1;
@@ -71,8 +73,8 @@ TEST(Header, KnownBytes) {
   header.seq = 0x05060708;
   header.bitmap = 0x090A0B0C;
   header.config = 0x0D0E;
-  const std::array<std::uint8_t, 22> expected = {'K', 'S', 0x12, 4, 0x12, 32, 7,  1,  1,  2,  3,
-                                                 4,   5,   6,    7, 8,    9,  10, 11, 12, 13, 14};
+  const std::array<std::uint8_t, 22> expected = {'K', 0x80, 0x22, 4, 0x12, 32, 7,  1,  1,  2,  3,
+                                                 4,   5,    6,    7, 8,    9,  10, 11, 12, 13, 14};
   EXPECT_EQ(encode(header), expected);
   EXPECT_TRUE(header.has(PacketFlag::kEcn));
   EXPECT_FALSE(header.has(PacketFlag::kCollision));
@@ -88,11 +90,19 @@ TEST(Header, RefusesWhatIsNone) {
   ASSERT_TRUE(decode(good));
   for (std::size_t n = 0; n < good.size(); ++n)
     EXPECT_FALSE(decode(std::span(good).first(n))) << n;
-  for (const std::size_t byte : {0U, 1U, 2U}) {
+  EXPECT_EQ(version_of(good), kVersion);
+  for (const std::size_t byte : {0U, 2U}) {
     auto bad = good;
     bad[byte] ^= 0x10;
     EXPECT_FALSE(decode(bad)) << "byte " << byte;
+    EXPECT_EQ(version_of(bad), byte == 0 ? std::nullopt : std::optional<unsigned>(kVersion ^ 1));
   }
+  EXPECT_EQ(version_of(std::span(good).first(21)), std::nullopt);
+  // The first version had a magic of two bytes, of which the first is the same.
+  auto first = good;
+  first[1] = 'S';
+  first[2] = 0x10;
+  EXPECT_EQ(version_of(first), 1U);
   std::vector<std::uint8_t> longer(good.begin(), good.end());
   longer.push_back(0xFF);
   EXPECT_TRUE(decode(longer));
@@ -134,6 +144,7 @@ TEST(Beat, SystemVerilogPackageAgrees) {
     EXPECT_EQ(probe->fan_in_o, header.fan_in);
     EXPECT_EQ(probe->prio_o, header.prio);
     EXPECT_EQ(probe->count_o, header.count);
+    EXPECT_EQ(probe->epoch_o, header.epoch);
     EXPECT_EQ(probe->job_o, header.job);
     EXPECT_EQ(probe->slot_o, header.slot);
     EXPECT_EQ(probe->seq_o, header.seq);

@@ -9,7 +9,8 @@ module wire_probe
 (
   input  wire logic [511:0] beat_i,
   output logic [511:0]      beat_o,
-  output logic [15:0]       magic_o,
+  output logic [7:0]        magic_o,
+  output logic [7:0]        epoch_o,
   output logic [3:0]        version_o,
   output logic [3:0]        format_o,
   output logic [7:0]        type_o,
@@ -34,6 +35,7 @@ module wire_probe
   assign head        = head_of_beat(beat_i);
   assign beat_o      = beat_of_head(head);
   assign magic_o     = head.header.magic;
+  assign epoch_o     = head.header.epoch;
   assign version_o   = head.header.version;
   assign format_o    = head.header.format;
   assign type_o      = head.header.packet_type;

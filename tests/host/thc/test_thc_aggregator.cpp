@@ -34,7 +34,9 @@ struct Sent {
 
 class Aggregator : public ::testing::Test {
 protected:
-  void start(unsigned fan_in_, unsigned quorum = 0, std::size_t history = 16384) {
+  /// An aggregator and the workers of its job, all of which have started unless `present` says who.
+  void start(unsigned fan_in_, unsigned quorum = 0, std::size_t history = 16384,
+             std::uint32_t present = ~0U) {
     fan_in = fan_in_;
     options.quorum = quorum;
     options.quorum_timeout = 50ms;
@@ -47,12 +49,44 @@ protected:
           const auto lanes = datagram.subspan(wire::kHeaderBytes);
           sent.push_back({to, *header, {lanes.begin(), lanes.end()}});
         });
+    for (unsigned w = 0; w < fan_in; ++w) {
+      if ((present >> w & 1) != 0) {
+        join(w);
+      }
+    }
+    if (std::popcount(present) >= static_cast<int>(fan_in)) {
+      ASSERT_EQ(sent.back().header.type, PacketType::kStartResult);
+      epoch = sent.back().header.epoch;
+    }
+    sent.clear();
+  }
+  /// The same worker again with another nonce is another start of it.
+  void join(unsigned worker, std::uint64_t nonce = 1, std::uint32_t position = 1,
+            std::uint32_t run = 0) {
+    receive(worker, start_packet(worker, nonce, position, run));
+  }
+  Bytes start_packet(unsigned worker, std::uint64_t nonce, std::uint32_t position = 1,
+                     std::uint32_t run = 0) const {
+    wire::Header h = header(PacketType::kStart, worker, position, 0);
+    h.epoch = 0;
+    h.config = 0;
+    h.format = ValueFormat::kInt32;
+    const auto lanes = start_lanes(nonce << 8 | worker, run);
+    return packet(h, {lanes.begin(), lanes.end()});
+  }
+  /// What a sender is told whose start is over.
+  void expect_stale(const std::vector<Sent> &out, std::uint32_t present) {
+    ASSERT_EQ(out.size(), 1U);
+    EXPECT_EQ(out[0].header.type, PacketType::kStartResult);
+    EXPECT_TRUE(out[0].header.has(PacketFlag::kNegative));
+    EXPECT_EQ(out[0].header.bitmap, present);
   }
   wire::Header header(PacketType type, unsigned worker, std::uint32_t seq, unsigned slot) const {
     wire::Header h;
     h.type = type;
     h.fan_in = static_cast<std::uint8_t>(fan_in);
     h.job = kJob;
+    h.epoch = epoch;
     h.seq = seq;
     h.slot = static_cast<std::uint16_t>(slot);
     h.bitmap = 1U << worker;
@@ -101,6 +135,7 @@ protected:
   }
 
   unsigned fan_in = 0;
+  std::uint8_t epoch = 0;
   AggregatorOptions options;
   AggregatorCore::Clock::time_point now{};
   std::unique_ptr<AggregatorCore> core;
@@ -166,7 +201,10 @@ TEST_F(Aggregator, CountsADuplicateOnce) {
 }
 
 TEST_F(Aggregator, QuorumClosesOnlyAfterItsTimeAndWithEnough) {
-  start(4, 2);
+  start(4, 2, 16384, 3);
+  tick(51ms);
+  ASSERT_EQ(sent.size(), 2U); // two of them begin without the others
+  epoch = take()[1].header.epoch;
   receive(0, norm(0, 1, {1.0F}));
   tick(49ms);
   receive(1, norm(1, 1, {2.0F}));
@@ -179,6 +217,8 @@ TEST_F(Aggregator, QuorumClosesOnlyAfterItsTimeAndWithEnough) {
 
   // Workers 2 and 3 are not of this round: their packets do not count, their norms bring the
   // result.
+  join(2);
+  EXPECT_EQ(take().at(0).header.epoch, epoch);
   receive(2, norm(2, 1, {9.0F}));
   const auto late = take();
   ASSERT_EQ(late.size(), 1U);
@@ -205,7 +245,7 @@ TEST_F(Aggregator, QuorumNotReachedWaitsForOneMore) {
   tick(500ms);
   EXPECT_TRUE(take().empty()); // one is not enough, however late
   receive(1, norm(1, 1, {1.0F}));
-  EXPECT_EQ(take().size(), 2U); // the time has passed: at once
+  EXPECT_EQ(take().size(), 3U); // the time has passed: at once
 }
 
 TEST_F(Aggregator, NormsMayHaveATimeOfTheirOwn) {
@@ -287,10 +327,153 @@ TEST_F(Aggregator, RefusesAnotherConfigurationByItsTag) {
   fan_in = 3;
   receive(2, norm(2, 1, {1.0F}));
   out = take();
-  ASSERT_EQ(out.size(), 1U);
+  expect_stale(out, 3);
   EXPECT_EQ(out[0].header.fan_in, 2);
-  EXPECT_EQ(core->stats().mismatched, 3U);
-  EXPECT_EQ(core->stats().contributions, 2U);
+  // One that this aggregator can never serve.
+  core.reset();
+  fan_in = 2;
+  start(2, 3, 16384, 0);
+  join(0);
+  out = take();
+  expect_stale(out, 0);
+  EXPECT_EQ(out[0].header.fan_in, 3);
+  EXPECT_TRUE(core->jobs(now).empty());
+}
+
+TEST_F(Aggregator, AnotherVersionIsAnsweredWithItsOwn) {
+  start(2);
+  Bytes bytes = norm(0, 1, {1.0F});
+  bytes[2] ^= 0xF0;
+  receive(0, bytes);
+  ASSERT_EQ(sent.size(), 1U); // in this version, which the sender sees in its header
+  EXPECT_EQ(core->stats().mismatched, 1U);
+  EXPECT_EQ(core->stats().contributions, 0U);
+}
+
+TEST_F(Aggregator, BeginsWhenAllWorkersHaveStarted) {
+  start(3, 0, 16384, 0);
+  join(0);
+  join(2);
+  auto out = take();
+  ASSERT_EQ(out.size(), 2U);
+  EXPECT_EQ(out[1].header.type, PacketType::kAck); // others are missing
+  EXPECT_EQ(out[1].header.bitmap, 5U);
+  join(0); // sent again: the same start
+  EXPECT_EQ(take().at(0).header.bitmap, 5U);
+  join(1);
+  out = take();
+  ASSERT_EQ(out.size(), 3U);
+  for (unsigned w = 0; w < 3; ++w) {
+    EXPECT_EQ(out[w].to, 100 + w);
+    EXPECT_EQ(out[w].header.type, PacketType::kStartResult);
+    EXPECT_FALSE(out[w].header.has(PacketFlag::kNegative));
+    EXPECT_NE(out[w].header.epoch, 0);
+    EXPECT_EQ(out[w].header.epoch, out[0].header.epoch);
+    const auto lanes = start_lanes(1 << 8 | w, 0);
+    EXPECT_EQ(out[w].lanes, Bytes(lanes.begin(), lanes.end()));
+  }
+  join(2); // its answer was lost
+  EXPECT_EQ(take().at(0).header.epoch, out[0].header.epoch);
+  EXPECT_EQ(core->stats().starts, 1U);
+}
+
+TEST_F(Aggregator, ANewStartNeverGetsOldSums) {
+  start(2);
+  agree_on_norms(1);
+  receive(0, data(0, 1, 1, 15));
+  receive(1, data(1, 1, 1, 15));
+  ASSERT_EQ(take().at(0).lanes, Bytes(1024, 60));
+  const std::uint8_t old = epoch;
+  join(0, 2);
+  join(1, 2);
+  epoch = take().back().header.epoch;
+  EXPECT_NE(epoch, old);
+  receive(0, reminder(0, 1, 0)); // the same sequence numbers: nothing is known of them
+  EXPECT_EQ(take().at(0).header.type, PacketType::kResend);
+  agree_on_norms(1);
+  receive(0, data(0, 1, 1, 0));
+  EXPECT_TRUE(take().empty());
+  receive(1, data(1, 1, 1, 1));
+  EXPECT_EQ(take().at(0).lanes, Bytes(1024, 3));
+  EXPECT_EQ(core->stats().starts, 2U);
+}
+
+TEST_F(Aggregator, OneWorkerThatStartsAnewEndsTheOldStart) {
+  start(2);
+  agree_on_norms(1);
+  receive(0, data(0, 1, 1, 15));
+  join(0, 2); // in the middle of a round
+  EXPECT_EQ(take().at(0).header.type, PacketType::kAck);
+  receive(1, data(1, 1, 1, 15)); // of the old start: told, not summed with anything
+  expect_stale(take(), 1);
+  receive(1, reminder(1, 1, 1));
+  expect_stale(take(), 1);
+  EXPECT_EQ(core->stats().stale, 2U);
+  receive(1, reminder(1, 1, 0)); // what was complete may still be fetched
+  EXPECT_EQ(take().at(0).header.type, PacketType::kNormResult);
+  join(1, 2);
+  EXPECT_EQ(take().size(), 2U);
+}
+
+TEST_F(Aggregator, LateDatagramsOfAnOldStartAreNotTakenForNew) {
+  start(2);
+  const Bytes old_start = start_packet(0, 1);
+  const Bytes old_norm = norm(0, 1, {100.0F});
+  join(0, 2);
+  join(1, 2);
+  epoch = take().back().header.epoch;
+  receive(0, old_start); // the job does not start a third time
+  expect_stale(take(), 3);
+  receive(0, old_norm);
+  expect_stale(take(), 3);
+  agree_on_norms(1); // all norms are 1
+  EXPECT_EQ(core->stats().starts, 2U);
+  receive(0, reminder(0, 1, 0));
+  EXPECT_EQ(take().at(0).lanes, (Bytes{0x3F, 0x80, 0, 0}));
+}
+
+TEST_F(Aggregator, APacketFromElsewhereIsNotTheWorkers) {
+  // As after a restart of the aggregator, when the epoch happens to be the same.
+  start(2);
+  core->receive(555, norm(0, 1, {9.0F}), now);
+  const auto out = take();
+  expect_stale(out, 3);
+  EXPECT_EQ(out[0].to, 555U);
+  EXPECT_EQ(core->stats().contributions, 0U);
+}
+
+TEST_F(Aggregator, UnknownJobsAreToldSoAndNothingIsKept) {
+  start(2, 0, 16384, 0);
+  receive(0, norm(0, 1, {1.0F}));
+  expect_stale(take(), 0);
+  receive(0, reminder(0, 1, 0));
+  expect_stale(take(), 0);
+  EXPECT_TRUE(core->jobs(now).empty());
+}
+
+TEST_F(Aggregator, AStartAgreesOnSizePositionAndRun) {
+  start(2, 0, 16384, 0);
+  join(0, 1, 1, 4711);
+  take();
+  join(1, 1, 1, 4712); // another group under the same number: the later one goes on
+  EXPECT_EQ(take().at(0).header.bitmap, 2U);
+  join(0, 1, 1, 4711);
+  expect_stale(take(), 2);
+  join(0, 2, 1, 4712);
+  EXPECT_EQ(take().size(), 2U);
+  join(0, 3, 507, 4712); // another position
+  EXPECT_EQ(take().at(0).header.bitmap, 1U);
+  join(1, 2, 507, 4712);
+  EXPECT_EQ(take().size(), 2U);
+  fan_in = 3; // another number of workers
+  join(2, 1, 1, 4713);
+  EXPECT_EQ(take().at(0).header.bitmap, 4U);
+  EXPECT_EQ(core->jobs(now).at(0).fan_in, 3U);
+  Bytes cut = start_packet(1, 7);
+  cut.pop_back();
+  receive(1, cut);
+  EXPECT_TRUE(take().empty());
+  EXPECT_EQ(core->stats().malformed, 1U);
 }
 
 TEST_F(Aggregator, ForeignAndMalformedPacketsAreCountedAndDropped) {
@@ -311,9 +494,6 @@ TEST_F(Aggregator, ForeignAndMalformedPacketsAreCountedAndDropped) {
   Bytes bytes = good;
   bytes[0] ^= 1; // magic
   expect_dropped(bytes, true);
-  bytes = good;
-  bytes[2] ^= 0xF0; // version
-  expect_dropped(bytes, true);
   for (std::size_t size = wire::kHeaderBytes; size < good.size(); ++size) {
     expect_dropped(Bytes(good.begin(), good.begin() + static_cast<std::ptrdiff_t>(size)), false);
   }
@@ -323,6 +503,7 @@ TEST_F(Aggregator, ForeignAndMalformedPacketsAreCountedAndDropped) {
     return packet(h, Bytes(good.begin() + wire::kHeaderBytes, good.end()));
   };
   expect_dropped(with([](wire::Header &h) { h.job = 0; }), false);
+  expect_dropped(with([](wire::Header &h) { h.type = PacketType::kStart; }), false);
   expect_dropped(with([](wire::Header &h) { h.fan_in = 0; }), false);
   expect_dropped(with([](wire::Header &h) { h.fan_in = 33; }), false);
   expect_dropped(with([](wire::Header &h) { h.bitmap = 0; }), false);
@@ -398,7 +579,13 @@ TEST_F(Aggregator, SurvivesRandomPackets) {
   std::uint64_t plausible = 0;
   for (int i = 0; i < 200000; ++i) {
     Bytes bytes;
-    switch (random() % 4) {
+    switch (random() % 5) {
+    case 4: // a worker starts anew now and then, and is late with it
+      if (random() % 64 != 0) {
+        continue;
+      }
+      bytes = start_packet(random() % 3, static_cast<std::uint64_t>(1 + i / 4096) - random() % 2);
+      break;
     case 0:
       bytes.resize(random() % 64);
       for (auto &b : bytes) {
@@ -419,14 +606,19 @@ TEST_F(Aggregator, SurvivesRandomPackets) {
     if (random() % 3 == 0 && !bytes.empty()) {
       bytes[random() % bytes.size()] ^= static_cast<std::uint8_t>(1U << random() % 8);
     }
-    core->receive(random() % 5, bytes, now);
+    core->receive(100 + random() % 5, bytes, now);
     if (random() % 64 == 0) {
       tick(10ms);
     }
     plausible += sent.size();
+    for (const Sent &s : sent) {
+      if (s.header.type == PacketType::kStartResult && !s.header.has(PacketFlag::kNegative)) {
+        epoch = s.header.epoch;
+      }
+    }
     sent.clear();
   }
-  EXPECT_EQ(core->stats().datagrams, 200000U);
+  EXPECT_GT(core->stats().starts, 1U);
   EXPECT_GT(plausible, 1000U);
   EXPECT_GT(core->stats().complete, 0U);
 }

@@ -113,15 +113,17 @@ public:
     AggregatorTransportOptions o;
     o.rank = rank;
     o.workers = workers;
+    o.job = 1;
     o.table = options_.compression.table;
     o.timeout = timeout_;
     o.reminder = reminder_;
     return o;
   }
   std::unique_ptr<Worker> make(unsigned rank, unsigned workers, const WorkerOptions &options,
-                               const Faults &faults = {}) {
-    auto transport =
-        make_aggregator_transport(channel(faults), transport_options(rank, workers)).value();
+                               const Faults &faults = {}, std::uint32_t run = 0) {
+    auto transport_of_rank = transport_options(rank, workers);
+    transport_of_rank.run = run;
+    auto transport = make_aggregator_transport(channel(faults), transport_of_rank).value();
     return Worker::create(options, std::move(transport)).value();
   }
 
@@ -466,7 +468,7 @@ TEST_P(OverMedium, CompressesBelowASixthUpAndAThirdDown) {
   const auto stats = cluster[1].stats();
   EXPECT_EQ(stats.packets, 98U);
   EXPECT_EQ(stats.transport.packets_up,
-            99U + stats.transport.reminders + stats.transport.retransmissions);
+            1U + 99U + stats.transport.reminders + stats.transport.retransmissions);
   if (stats.transport.reminders == 0) {
     const double up =
         static_cast<double>(stats.transport.bytes_up + 42 * stats.transport.packets_up);
@@ -538,6 +540,7 @@ TEST(WorkerOverUdp, NobodyListens) {
     endpoint = server->endpoint();
   }
   AggregatorTransportOptions options;
+  options.job = 1;
   options.timeout = 200ms;
   auto worker =
       Worker::create({}, make_aggregator_transport(connect_udp(endpoint).value(), options).value())
@@ -591,6 +594,272 @@ TEST(WorkerOverUdp, EndpointsAreChecked) {
   const auto second = AggregatorServer::start("127.0.0.1", server->port(), {});
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, ErrorCode::kIo);
+}
+
+// --- starts ------------------------------------------------------------------------------------
+
+using Workers = std::vector<std::unique_ptr<Worker>>;
+
+/// One call on each of `workers`, the tensors being of those; `delay` before it.
+std::vector<Result<void>> reduce(const std::vector<Worker *> &workers, std::vector<Vector> &tensors,
+                                 const std::vector<std::chrono::milliseconds> &delay = {}) {
+  std::vector<Result<void>> results(workers.size());
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < workers.size(); ++i) {
+    threads.emplace_back([&, i] {
+      if (!delay.empty()) {
+        std::this_thread::sleep_for(delay[i]);
+      }
+      results[i] = workers[i]->all_reduce_mean(tensors[i], "layer");
+    });
+  }
+  for (auto &thread : threads) {
+    thread.join();
+  }
+  return results;
+}
+
+void expect_error(const Result<void> &result, ErrorCode code, const std::string &text) {
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code, code);
+  EXPECT_NE(result.error().message.find(text), std::string::npos) << result.error().message;
+}
+
+TEST_P(OverMedium, WorkersThatStartAnewGetTheMeanOfTheNewTensors) {
+  Cluster cluster(GetParam(), 2);
+  auto tensors = gradients(2, 5000);
+  expect_all(cluster.reduce(tensors));
+  for (std::uint64_t life = 1; life < 4; ++life) {
+    const auto a = cluster.make(0, 2, {});
+    const auto b = cluster.make(1, 2, {});
+    tensors = gradients(2, 5000, life);
+    const Vector mean = reference(tensors, {}, 0).mean;
+    expect_all(reduce({a.get(), b.get()}, tensors, {0ms, life == 2 ? 200ms : 0ms}));
+    EXPECT_EQ(tensors[0], mean);
+    EXPECT_EQ(tensors[1], mean);
+  }
+  EXPECT_EQ(cluster.stats().starts, 4U);
+}
+
+TEST_P(OverMedium, StartsAnewUnderLossRepetitionAndReordering) {
+  Faults faults;
+  faults.loss_up = faults.loss_down = 0.1;
+  faults.duplicate = 0.3;
+  faults.reorder = 0.3;
+  faults.hold = 20ms; // into the lives that follow
+  Cluster cluster(GetParam(), 2);
+  std::vector<Workers> lives; // all kept: their channels still deliver what they hold back
+  for (std::uint64_t life = 0; life < 8; ++life) {
+    Workers &workers = lives.emplace_back();
+    for (unsigned w = 0; w < 3; ++w) {
+      faults.seed = test_seed() * 100 + life * 3 + w;
+      workers.push_back(cluster.make(w, 3, {}, faults));
+    }
+    auto tensors = gradients(3, 3000, life);
+    const Vector mean = reference(tensors, {}, 0).mean;
+    expect_all(reduce({workers[0].get(), workers[1].get(), workers[2].get()}, tensors));
+    for (const Vector &tensor : tensors) {
+      ASSERT_EQ(tensor, mean) << "life " << life;
+    }
+  }
+}
+
+TEST_P(OverMedium, OneWorkerThatStartsAnewIsAnErrorForAll) {
+  Cluster cluster(GetParam(), 2, {}, {}, {}, 400ms);
+  auto tensors = gradients(2, 5000);
+  expect_all(cluster.reduce(tensors));
+  const auto anew = cluster.make(0, 2, {});
+  tensors = gradients(2, 5000, 1);
+  const auto before = tensors;
+  const auto results = reduce({anew.get(), &cluster[1]}, tensors, {0ms, 100ms});
+  expect_error(results[0], ErrorCode::kTimeout, "waits for worker 1 to start");
+  expect_error(results[1], ErrorCode::kUnavailable, "worker 0 has started anew");
+  EXPECT_EQ(tensors, before);
+  // For the one that went on it stays so, at once, until it starts anew.
+  expect_error(cluster[1].all_reduce_mean(tensors[1], "layer"), ErrorCode::kUnavailable,
+               "all workers must start anew");
+  const auto other = cluster.make(1, 2, {});
+  const auto again = cluster.make(0, 2, {});
+  expect_all(reduce({again.get(), other.get()}, tensors));
+  EXPECT_EQ(tensors[0], reference(before, {}, 0).mean);
+}
+
+TEST_P(OverMedium, AStartThatNeverBeganDoesNotHinderTheNext) {
+  Cluster cluster(GetParam(), 2, {}, {}, {}, 3s);
+  auto tensors = gradients(2, 5000);
+  {
+    AggregatorTransportOptions options = cluster.transport_options(0, 2);
+    options.timeout = 100ms;
+    const auto dead =
+        Worker::create({}, make_aggregator_transport(cluster.channel(), options).value()).value();
+    Vector x = gradient(5000, 77);
+    expect_error(dead->all_reduce_mean(x, "layer"), ErrorCode::kTimeout, "waits for worker 1");
+  }
+  // Worker 1 meets the dead one first, and has begun with it when the new worker 0 comes.
+  const auto a = cluster.make(0, 2, {});
+  const auto b = cluster.make(1, 2, {});
+  const Vector mean = reference(tensors, {}, 0).mean;
+  expect_all(reduce({a.get(), b.get()}, tensors, {200ms, 0ms}));
+  EXPECT_EQ(tensors[0], mean);
+  EXPECT_EQ(tensors[1], mean);
+}
+
+TEST_P(OverMedium, TwoGroupsUnderOneJobNumber) {
+  Cluster cluster(GetParam(), 2, {}, {}, {}, 600ms);
+  auto tensors = gradients(2, 5000);
+  expect_all(cluster.reduce(tensors));
+  // The second group takes the number over; the first one is told.
+  const auto a = cluster.make(0, 2, {});
+  const auto b = cluster.make(1, 2, {});
+  tensors = gradients(2, 5000, 1);
+  const Vector mean = reference(tensors, {}, 0).mean;
+  expect_all(reduce({a.get(), b.get()}, tensors));
+  EXPECT_EQ(tensors[1], mean);
+  auto old = gradients(2, 5000, 2);
+  for (const auto &result : cluster.reduce(old)) {
+    expect_error(result, ErrorCode::kUnavailable, "has started under this job number");
+  }
+  // Both come up at the same moment: with runs of their own they are not mixed.
+  Workers first;
+  Workers second;
+  for (unsigned w = 0; w < 2; ++w) {
+    first.push_back(cluster.make(w, 2, {}, {}, 1));
+    second.push_back(cluster.make(w, 2, {}, {}, 2));
+  }
+  auto four = gradients(4, 5000, 3);
+  const Vector first_mean = reference({four[0], four[1]}, {}, 0).mean;
+  const Vector second_mean = reference({four[2], four[3]}, {}, 0).mean;
+  const auto before = four;
+  const auto results =
+      reduce({first[0].get(), first[1].get(), second[0].get(), second[1].get()}, four);
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_TRUE(four[i] == (results[i] ? (i < 2 ? first_mean : second_mean) : before[i])) << i;
+  }
+}
+
+TEST_P(OverMedium, AnotherNumberOfWorkersIsRefusedByName) {
+  Cluster cluster(GetParam(), 2, {}, {}, {}, 300ms);
+  auto tensors = gradients(2, 5000);
+  expect_all(cluster.reduce(tensors));
+  const auto stray = cluster.make(2, 3, {});
+  auto three = gradients(3, 5000);
+  const auto results = reduce({&cluster[0], &cluster[1], stray.get()}, three, {150ms, 150ms, 0ms});
+  expect_error(results[0], ErrorCode::kVersionMismatch, "was started with 3 there");
+  expect_error(results[2], ErrorCode::kTimeout, "waits for worker 0, 1 to start");
+}
+
+TEST_P(OverMedium, GoingBackToASavedStateIsAStartOfItsOwn) {
+  WorkerOptions options;
+  options.compression.block_log2 = 10;
+  Cluster cluster(GetParam(), 2, options, {}, {}, 500ms);
+  auto tensors = gradients(2, 3000);
+  expect_all(cluster.reduce(tensors));
+  const std::vector<std::vector<std::uint8_t>> saved{cluster[0].save_state(),
+                                                     cluster[1].save_state()};
+  tensors = gradients(2, 3000, 1);
+  expect_all(cluster.reduce(tensors));
+  const Vector once = tensors[0];
+  // The same round with other tensors, then with the same ones.
+  for (const std::uint64_t seed : {2U, 1U}) {
+    for (unsigned w = 0; w < 2; ++w) {
+      ASSERT_TRUE(cluster[w].load_state(saved[w]));
+    }
+    tensors = gradients(2, 3000, seed);
+    expect_all(cluster.reduce(tensors));
+    EXPECT_EQ(tensors[0] == once, seed == 1);
+    EXPECT_EQ(tensors[1], tensors[0]);
+  }
+  // One goes back alone.
+  ASSERT_TRUE(cluster[0].load_state(saved[0]));
+  const auto results = reduce({&cluster[0], &cluster[1]}, tensors, {0ms, 100ms});
+  expect_error(results[0], ErrorCode::kTimeout, "waits for worker 1 to start");
+  expect_error(results[1], ErrorCode::kUnavailable, "worker 0 has started anew");
+}
+
+TEST(WorkerOverUdp, AnAggregatorThatWasRestarted) {
+  auto server = AggregatorServer::start("127.0.0.1", 0, {}).value();
+  const std::uint16_t port = server->port();
+  const std::string endpoint = server->endpoint();
+  Workers workers;
+  for (unsigned w = 0; w < 2; ++w) {
+    AggregatorTransportOptions options;
+    options.rank = w;
+    options.workers = 2;
+    options.job = 3;
+    options.timeout = 2s;
+    options.reminder = 10ms;
+    workers.push_back(
+        Worker::create({},
+                       make_aggregator_transport(connect_udp(endpoint).value(), options).value())
+            .value());
+  }
+  const std::vector<Worker *> both{workers[0].get(), workers[1].get()};
+  for (std::uint32_t round = 0; round < 3; ++round) {
+    auto tensors = gradients(2, 2048, round);
+    const Vector truth = mean_of(tensors);
+    expect_all(reduce(both, tensors)); // between two rounds nothing is lost: it goes on
+    EXPECT_EQ(tensors[0], tensors[1]);
+    EXPECT_LT(nmse(tensors[0], truth), 0.1);
+    server.reset();
+    server = AggregatorServer::start("127.0.0.1", port, {}).value();
+  }
+  // New workers at the old number, an old one among them.
+  auto options = AggregatorTransportOptions{.rank = 0, .workers = 2, .job = 3};
+  options.timeout = 300ms;
+  const auto anew =
+      Worker::create({}, make_aggregator_transport(connect_udp(endpoint).value(), options).value())
+          .value();
+  std::vector<Vector> tensors(2, Vector(2048, 1.0F));
+  const auto results = reduce({anew.get(), workers[1].get()}, tensors, {0ms, 100ms});
+  expect_error(results[0], ErrorCode::kTimeout, "waits for worker 1 to start");
+  expect_error(results[1], ErrorCode::kUnavailable, "worker 0 has started anew");
+}
+
+/// Answers everything with one datagram.
+class Answering final : public Channel {
+public:
+  explicit Answering(std::vector<std::uint8_t> answer) : answer_(std::move(answer)) {}
+  Result<void> send(std::span<const std::uint8_t>) override {
+    ++owed_;
+    return {};
+  }
+  Result<std::optional<std::size_t>> receive(std::span<std::uint8_t> buffer,
+                                             std::chrono::microseconds wait) override {
+    if (owed_ == 0) {
+      std::this_thread::sleep_for(wait);
+      return std::optional<std::size_t>();
+    }
+    --owed_;
+    std::copy(answer_.begin(), answer_.end(), buffer.begin());
+    return std::optional<std::size_t>(answer_.size());
+  }
+  std::string peer() const override { return "the peer"; }
+
+private:
+  std::vector<std::uint8_t> answer_;
+  int owed_ = 0;
+};
+
+TEST(Starts, AnotherVersionIsNamed) {
+  const auto head = contract::wire::encode({});
+  std::vector<std::uint8_t> answer(head.begin(), head.end());
+  answer[2] = 0x70;
+  const AggregatorTransportOptions options{.rank = 0, .workers = 2, .job = 3};
+  const auto worker =
+      Worker::create(
+          {}, make_aggregator_transport(std::make_unique<Answering>(answer), options).value())
+          .value();
+  Vector x(2000, 1.0F);
+  expect_error(worker->all_reduce_mean(x, "layer"), ErrorCode::kVersionMismatch,
+               "speaks version 7 of the protocol, this is 2");
+}
+
+TEST(Starts, TheJobNumberHasNoDefault) {
+  const auto refused =
+      make_aggregator_transport(std::make_unique<Answering>(std::vector<std::uint8_t>{}), {});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, ErrorCode::kInvalidArgument);
+  EXPECT_NE(refused.error().message.find("job number is missing"), std::string::npos);
 }
 
 /// One worker of two, whose peer and network are written by the test.

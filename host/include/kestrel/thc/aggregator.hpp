@@ -39,11 +39,13 @@ struct AggregatorOptions {
 
 struct AggregatorStats {
   std::uint64_t datagrams = 0;
-  std::uint64_t bytes_in = 0;      ///< UDP payload
-  std::uint64_t bytes_out = 0;     ///< UDP payload
-  std::uint64_t foreign = 0;       ///< not an aggregation packet: dropped
-  std::uint64_t malformed = 0;     ///< truncated or senseless: dropped
-  std::uint64_t mismatched = 0;    ///< another table, seed, size or fan-in: refused by name
+  std::uint64_t bytes_in = 0;   ///< UDP payload
+  std::uint64_t bytes_out = 0;  ///< UDP payload
+  std::uint64_t foreign = 0;    ///< not an aggregation packet: dropped
+  std::uint64_t malformed = 0;  ///< truncated or senseless: dropped
+  std::uint64_t mismatched = 0; ///< another table, seed, size, fan-in or version: refused by name
+  std::uint64_t starts = 0;     ///< of jobs, all of whose workers (or a quorum) had come
+  std::uint64_t stale = 0;      ///< of a start that is over or unknown: refused by name
   std::uint64_t contributions = 0; ///< counted, norms and values
   std::uint64_t duplicates = 0;    ///< the same contribution again: dropped
   std::uint64_t late = 0;          ///< after completion, or of a worker outside the round: dropped
@@ -58,13 +60,14 @@ struct AggregatorStats {
 
 /// What is known about one worker of a job.
 struct WorkerReport {
-  bool known = false;                  ///< it has sent something
+  bool known = false;                  ///< it has started
   std::uint64_t contributions = 0;     ///< counted
   std::uint64_t missed = 0;            ///< aggregations closed without it
   std::chrono::milliseconds silent{0}; ///< since its last packet
 };
 struct JobReport {
   std::uint16_t job = 0;
+  std::uint8_t epoch = 0; ///< of the present start
   unsigned fan_in = 0;
   std::vector<WorkerReport> workers;
 };

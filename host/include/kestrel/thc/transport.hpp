@@ -6,6 +6,7 @@
 // Calls are asynchronous where they can be, so that compression goes on while packets fly.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -27,6 +28,12 @@ struct ChunkShape {
 };
 inline constexpr std::size_t kMaxChunkBlocks = 256;
 inline constexpr std::size_t kMaxChunkPackets = 1024;
+
+/// Value lanes of START and of its answers: the worker's random number of this start (8 bytes),
+/// AggregatorTransportOptions::run (4), in network byte order.
+inline constexpr std::size_t kStartBytes = 12;
+[[nodiscard]] std::array<std::uint8_t, kStartBytes> start_lanes(std::uint64_t nonce,
+                                                                std::uint32_t run);
 
 struct RoundPlan {
   std::uint16_t tag = 0; ///< round_tag()
@@ -83,14 +90,19 @@ public:
   [[nodiscard]] virtual TransportStats stats() const = 0;
   /// Position in the sequence of aggregations, for checkpoints.
   [[nodiscard]] virtual std::uint32_t sequence() const = 0;
+  /// Going elsewhere is a new start of the job: all workers do it.
   virtual void set_sequence(std::uint32_t sequence) = 0;
 };
 
 struct AggregatorTransportOptions {
-  unsigned rank = 0;    ///< 0..workers-1, this worker's bit
-  unsigned workers = 1; ///< 1..kMaxWorkers
-  std::uint16_t job = 1;
-  ref::Table table;
+  unsigned rank = 0;     ///< 0..workers-1, this worker's bit
+  unsigned workers = 1;  ///< 1..kMaxWorkers
+  std::uint16_t job = 0; ///< 1..65535, equal on all workers and no other job's: has no default
+  /// Equal on all workers of one start, say a random number of the launcher. With it two groups
+  /// that start under one job number at the same moment are told apart; without, the later one
+  /// wins.
+  std::uint32_t run = 0;
+  ref::Table table{};
   std::uint8_t priority = 0;
   std::size_t window = 64; ///< packets without an answer
   /// A result that is missing for this long is asked for; the time doubles up to 16 times of it.

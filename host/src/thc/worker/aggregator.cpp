@@ -10,6 +10,7 @@
 #include <map>
 #include <mutex>
 #include <queue>
+#include <random>
 #include <unordered_map>
 
 #include "kestrel/contract/wire.hpp"
@@ -30,6 +31,10 @@ std::uint32_t load_be32(std::span<const std::uint8_t> bytes, std::size_t offset)
          static_cast<std::uint32_t>(bytes[offset + 2]) << 8 | bytes[offset + 3];
 }
 
+std::uint64_t load_be64(std::span<const std::uint8_t> bytes, std::size_t offset) {
+  return std::uint64_t{load_be32(bytes, offset)} << 32 | load_be32(bytes, offset + 4);
+}
+
 /// a - b of sequence numbers, which wrap.
 std::int32_t distance(std::uint32_t a, std::uint32_t b) { return static_cast<std::int32_t>(a - b); }
 
@@ -47,9 +52,18 @@ struct Aggregation {
   std::vector<std::uint8_t> result; ///< the packet that was sent
 };
 
+std::uint32_t everyone(unsigned fan_in) { return fan_in == 32 ? ~0U : (1U << fan_in) - 1; }
+
+/// One start of a job.
 struct Job {
   unsigned fan_in = 0;
-  std::uint32_t known = 0; ///< workers that have an address
+  std::uint8_t epoch = 0;
+  std::uint32_t position = 0; ///< sequence number at which all of its workers began
+  std::uint32_t run = 0;      ///< AggregatorTransportOptions::run of all its workers
+  bool begun = false;         ///< the workers were told the epoch
+  bool overdue = false;       ///< the time has passed after which a quorum may begin
+  std::uint32_t known = 0;    ///< workers that have started
+  std::array<std::uint64_t, kMaxWorkers> nonce{};
   std::array<AggregatorCore::Address, kMaxWorkers> address{};
   std::array<AggregatorCore::Clock::time_point, kMaxWorkers> heard{};
   std::array<std::uint64_t, kMaxWorkers> contributions{};
@@ -61,10 +75,22 @@ struct Job {
   std::uint32_t evicted_up_to = 0;
 };
 
+/// Nonces of starts that are over, kept for each job so that a late START is not taken for new.
+constexpr std::size_t kRetired = 1024;
+
+/// What is known under a job number.
+struct Starts {
+  Job now;
+  /// The start before, which began: whoever was in it may still ask for results.
+  std::optional<Job> former;
+  std::deque<std::uint64_t> retired;
+};
+
 struct Due {
   AggregatorCore::Clock::time_point when;
   std::uint16_t job;
-  std::uint32_t seq;
+  std::uint8_t epoch;
+  std::optional<std::uint32_t> seq; ///< none: the beginning of the job
 };
 
 } // namespace
@@ -76,9 +102,10 @@ struct AggregatorCore::Impl {
   std::uint16_t tag;
   std::array<std::array<std::uint16_t, 2>, 256> values{}; ///< of the two indices of a byte
   std::array<bool, 256> valid{};
-  std::map<std::uint16_t, Job> jobs;
+  std::map<std::uint16_t, Starts> jobs;
   /// First contribution plus quorum time, of indices and of norms: each ascending.
   std::array<std::deque<Due>, 2> due;
+  std::random_device random; ///< epochs of jobs that are not known yet
 
   Impl(const AggregatorOptions &o, Send s)
       : options(o), send(std::move(s)), tag(table_tag(o.table)) {
@@ -113,13 +140,180 @@ struct AggregatorCore::Impl {
     reply(to, header);
   }
 
-  unsigned quorum(const Aggregation &aggregation) const {
-    const auto all = static_cast<unsigned>(std::popcount(aggregation.expected));
+  unsigned quorum(std::uint32_t expected) const {
+    const auto all = static_cast<unsigned>(std::popcount(expected));
     return options.quorum == 0 ? all : std::min(options.quorum, all);
+  }
+  milliseconds quorum_time(bool norms) const {
+    return norms && options.norm_timeout.count() >= 0 ? options.norm_timeout
+                                                      : options.quorum_timeout;
+  }
+
+  /// Tells a sender that the start which it belongs to is over, and which workers have started
+  /// since; none: nothing is known of its job.
+  void refuse_start(Address to, const wire::Header &about, std::span<const std::uint8_t> lanes) {
+    ++stats.stale;
+    wire::Header header = about;
+    header.flags = wire::bit(PacketFlag::kNegative);
+    header.slot = 0;
+    header.bitmap = 0;
+    if (const auto found = jobs.find(about.job); found != jobs.end()) {
+      header.fan_in = static_cast<std::uint8_t>(found->second.now.fan_in);
+      header.seq = found->second.now.position;
+      header.bitmap = found->second.now.known;
+    }
+    answer_start(to, PacketType::kStartResult, header, lanes);
+  }
+  void answer_start(Address to, PacketType type, wire::Header header,
+                    std::span<const std::uint8_t> lanes) {
+    header.type = type;
+    header.format = lanes.empty() ? ValueFormat::kNone : ValueFormat::kInt32;
+    header.count = 0;
+    const auto head = wire::encode(header);
+    std::vector<std::uint8_t> packet(head.begin(), head.end());
+    packet.insert(packet.end(), lanes.begin(), lanes.end());
+    emit(to, packet);
+  }
+
+  void begin(Job &job, std::uint16_t number) {
+    job.begun = true;
+    ++stats.starts;
+    for (unsigned w = 0; w < job.fan_in; ++w) {
+      if ((job.known >> w & 1) != 0) {
+        welcome(job, number, w);
+      }
+    }
+  }
+  void welcome(const Job &job, std::uint16_t number, unsigned worker) {
+    wire::Header header;
+    header.epoch = job.epoch;
+    header.fan_in = static_cast<std::uint8_t>(job.fan_in);
+    header.job = number;
+    header.seq = job.position;
+    header.bitmap = job.known;
+    answer_start(job.address[worker], job.begun ? PacketType::kStartResult : PacketType::kAck,
+                 header, start_lanes(job.nonce[worker], job.run));
+  }
+
+  /// A worker begins, or begins anew: see the rules in docs/thc_worker.md.
+  void start(Address from, const wire::Header &header, std::span<const std::uint8_t> lanes,
+             Clock::time_point now) {
+    if (header.format != ValueFormat::kInt32 || lanes.size() != kStartBytes || header.count != 0 ||
+        header.slot != 0) {
+      ++stats.malformed;
+      return;
+    }
+    if (options.quorum > header.fan_in ||
+        header.fan_in * options.table.granularity > ref::kMaxSum) {
+      ++stats.mismatched; // this job could never be served
+      wire::Header answer = header;
+      answer.flags = wire::bit(PacketFlag::kNegative);
+      answer.bitmap = 0;
+      answer.fan_in =
+          static_cast<std::uint8_t>(options.quorum > header.fan_in ? options.quorum : 0);
+      answer_start(from, PacketType::kStartResult, answer, lanes);
+      return;
+    }
+    const std::uint64_t nonce = load_be64(lanes, 0);
+    const std::uint32_t run = load_be32(lanes, 8);
+    const auto worker = static_cast<unsigned>(std::countr_zero(header.bitmap));
+    auto found = jobs.find(header.job);
+    const bool unknown = found == jobs.end();
+    if (unknown) {
+      if (jobs.size() >= options.max_jobs) {
+        ++stats.malformed;
+        return;
+      }
+      found = jobs.emplace(header.job, Starts{}).first;
+    }
+    Starts &starts = found->second;
+    if (std::find(starts.retired.begin(), starts.retired.end(), nonce) != starts.retired.end()) {
+      refuse_start(from, header, lanes);
+      return;
+    }
+    const bool joined = !unknown && (starts.now.known & header.bitmap) != 0;
+    const bool same = !unknown && starts.now.fan_in == header.fan_in &&
+                      starts.now.position == header.seq && starts.now.run == run;
+    if (unknown || !same || (joined && starts.now.nonce[worker] != nonce)) {
+      fresh_start(starts, unknown);
+      Job &job = starts.now;
+      job.fan_in = header.fan_in;
+      job.position = header.seq;
+      job.run = run;
+      if (options.quorum != 0) {
+        due[1].push_back({now + quorum_time(true), header.job, job.epoch, std::nullopt});
+      }
+    }
+    Job &job = starts.now;
+    job.known |= header.bitmap;
+    job.nonce[worker] = nonce;
+    job.address[worker] = from;
+    job.heard[worker] = now;
+    job.last = now;
+    const auto count = static_cast<unsigned>(std::popcount(job.known));
+    if (!job.begun && (job.known == everyone(job.fan_in) ||
+                       (job.overdue && count >= quorum(everyone(job.fan_in))))) {
+      begin(job, header.job);
+    } else {
+      welcome(job, header.job, worker);
+    }
+  }
+
+  /// The start that is going on is over, and `starts.now` is one without workers.
+  void fresh_start(Starts &starts, bool unknown) {
+    Job fresh;
+    if (unknown) {
+      fresh.epoch = static_cast<std::uint8_t>(1 + random() % 255);
+    } else {
+      Job &old = starts.now;
+      fresh.epoch = static_cast<std::uint8_t>(old.epoch == 255 ? 1 : old.epoch + 1);
+      for (unsigned w = 0; w < old.fan_in; ++w) {
+        if ((old.known >> w & 1) != 0) {
+          starts.retired.push_back(old.nonce[w]);
+        }
+      }
+      while (starts.retired.size() > kRetired) {
+        starts.retired.pop_front();
+      }
+      drop_unfinished(old);
+      if (old.begun) {
+        starts.former = std::move(old);
+      }
+    }
+    starts.now = std::move(fresh);
+  }
+  void drop_unfinished(Job &job) {
+    for (auto &[seq, aggregation] : job.aggregations) {
+      stats.expired += aggregation.done ? 0 : 1;
+      aggregation.sums = {};
+      aggregation.largest = {};
+    }
+  }
+
+  /// Whether a sender that is not of the present start was of the one before and got a result that
+  /// it had missed: the others have it, and have started anew since.
+  bool served_from_former(const Starts &starts, Address from, const wire::Header &header) {
+    if (!starts.former || !belongs(*starts.former, from, header)) {
+      return false;
+    }
+    const auto aggregation = starts.former->aggregations.find(header.seq);
+    if (aggregation == starts.former->aggregations.end() || !aggregation->second.done ||
+        aggregation->second.slot != header.slot || aggregation->second.config != header.config) {
+      return false;
+    }
+    ++stats.repeated;
+    emit(from, aggregation->second.result);
+    return true;
+  }
+  static bool belongs(const Job &job, Address from, const wire::Header &header) {
+    return job.begun && job.epoch == header.epoch && job.fan_in == header.fan_in &&
+           (job.known & header.bitmap) != 0 &&
+           job.address[static_cast<std::size_t>(std::countr_zero(header.bitmap))] == from;
   }
 
   void finish(Job &job, std::uint16_t number, std::uint32_t seq, Aggregation &aggregation) {
     wire::Header header;
+    header.epoch = job.epoch;
     header.type = aggregation.norms ? PacketType::kNormResult : PacketType::kResult;
     header.fan_in = static_cast<std::uint8_t>(job.fan_in);
     header.count = static_cast<std::uint8_t>(std::popcount(aggregation.bitmap));
@@ -265,7 +459,7 @@ struct AggregatorCore::Impl {
       fresh.norms = norms;
       fresh.config = header.config;
       fresh.slot = header.slot;
-      fresh.expected = job.fan_in == 32 ? ~0U : (1U << job.fan_in) - 1;
+      fresh.expected = everyone(job.fan_in);
       if (norms) {
         fresh.largest.assign(lanes.size() / 4, 0.0F);
       } else {
@@ -281,9 +475,7 @@ struct AggregatorCore::Impl {
       job.order.push_back(header.seq);
       found = job.aggregations.emplace(header.seq, std::move(fresh)).first;
       if (options.quorum != 0) {
-        const auto time = norms && options.norm_timeout.count() >= 0 ? options.norm_timeout
-                                                                     : options.quorum_timeout;
-        due[norms ? 1 : 0].push_back({now + time, header.job, header.seq});
+        due[norms ? 1 : 0].push_back({now + quorum_time(norms), header.job, job.epoch, header.seq});
       }
     }
     Aggregation &aggregation = found->second;
@@ -329,7 +521,7 @@ struct AggregatorCore::Impl {
     ++job.contributions[static_cast<std::size_t>(std::countr_zero(header.bitmap))];
     const auto count = static_cast<unsigned>(std::popcount(aggregation.bitmap));
     if (aggregation.bitmap == aggregation.expected ||
-        (aggregation.overdue && count >= quorum(aggregation))) {
+        (aggregation.overdue && count >= quorum(aggregation.expected))) {
       finish(job, header.job, header.seq, aggregation);
     }
   }
@@ -372,52 +564,44 @@ struct AggregatorCore::Impl {
   void receive(Address from, std::span<const std::uint8_t> datagram, Clock::time_point now) {
     ++stats.datagrams;
     stats.bytes_in += datagram.size();
+    if (const auto version = wire::version_of(datagram); version && *version != wire::kVersion) {
+      ++stats.mismatched; // any answer says which version is spoken here
+      answer_start(from, PacketType::kStartResult, {}, {});
+      return;
+    }
     const auto header = wire::decode(datagram);
     if (!header) {
       ++stats.foreign;
       return;
     }
-    const bool from_worker = header->type == PacketType::kNorm ||
-                             header->type == PacketType::kData ||
-                             header->type == PacketType::kReminder;
+    const bool from_worker =
+        header->type == PacketType::kNorm || header->type == PacketType::kData ||
+        header->type == PacketType::kReminder || header->type == PacketType::kStart;
     if (!from_worker || header->job == 0 || header->fan_in < 1 || header->fan_in > kMaxWorkers ||
         !std::has_single_bit(header->bitmap) ||
         static_cast<unsigned>(std::countr_zero(header->bitmap)) >= header->fan_in) {
       ++stats.malformed;
       return;
     }
-    auto found = jobs.find(header->job);
-    if (found == jobs.end()) {
-      if (jobs.size() >= options.max_jobs) {
-        ++stats.malformed;
-        return;
-      }
-      if (options.quorum > header->fan_in ||
-          header->fan_in * options.table.granularity > ref::kMaxSum) {
-        ++stats.mismatched; // this job could never be served
-        refuse(from, *header, header->type == PacketType::kNorm || header->slot == 0,
-               header->config, std::max(options.quorum, 1U));
-        return;
-      }
-      found = jobs.emplace(header->job, Job{}).first;
-      found->second.fan_in = header->fan_in;
-    }
-    Job &job = found->second;
-    if (job.fan_in != header->fan_in) {
-      ++stats.mismatched;
-      refuse(from, *header, header->type == PacketType::kNorm || header->slot == 0, header->config,
-             job.fan_in);
+    const auto lanes = datagram.subspan(wire::kHeaderBytes);
+    if (header->type == PacketType::kStart) {
+      start(from, *header, lanes, now);
       return;
     }
-    const auto worker = static_cast<std::size_t>(std::countr_zero(header->bitmap));
-    job.known |= header->bitmap;
-    job.address[worker] = from;
-    job.heard[worker] = now;
+    const auto found = jobs.find(header->job);
+    if (found == jobs.end() || !belongs(found->second.now, from, *header)) {
+      if (found == jobs.end() || !served_from_former(found->second, from, *header)) {
+        refuse_start(from, *header, {});
+      }
+      return;
+    }
+    Job &job = found->second.now;
+    job.heard[static_cast<std::size_t>(std::countr_zero(header->bitmap))] = now;
     job.last = now;
     if (header->type == PacketType::kReminder) {
       reminder(job, from, *header);
     } else {
-      contribution(job, from, *header, datagram.subspan(wire::kHeaderBytes), now);
+      contribution(job, from, *header, lanes, now);
     }
   }
 
@@ -426,25 +610,33 @@ struct AggregatorCore::Impl {
       while (!queue.empty() && queue.front().when <= now) {
         const Due item = queue.front();
         queue.pop_front();
-        const auto job = jobs.find(item.job);
-        if (job == jobs.end()) {
+        const auto place = jobs.find(item.job);
+        if (place == jobs.end() || place->second.now.epoch != item.epoch) {
           continue;
         }
-        const auto found = job->second.aggregations.find(item.seq);
-        if (found == job->second.aggregations.end() || found->second.done) {
+        Job &job = place->second.now;
+        if (!item.seq) {
+          job.overdue = true;
+          if (!job.begun &&
+              static_cast<unsigned>(std::popcount(job.known)) >= quorum(everyone(job.fan_in))) {
+            begin(job, item.job);
+          }
+          continue;
+        }
+        const auto found = job.aggregations.find(*item.seq);
+        if (found == job.aggregations.end() || found->second.done) {
           continue;
         }
         found->second.overdue = true;
-        if (static_cast<unsigned>(std::popcount(found->second.bitmap)) >= quorum(found->second)) {
-          finish(job->second, item.job, item.seq, found->second);
+        if (static_cast<unsigned>(std::popcount(found->second.bitmap)) >=
+            quorum(found->second.expected)) {
+          finish(job, item.job, *item.seq, found->second);
         }
       }
     }
     for (auto job = jobs.begin(); job != jobs.end();) {
-      if (now - job->second.last > options.job_timeout) {
-        for (const auto &[seq, aggregation] : job->second.aggregations) {
-          stats.expired += aggregation.done ? 0 : 1;
-        }
+      if (now - job->second.now.last > options.job_timeout) {
+        drop_unfinished(job->second.now);
         job = jobs.erase(job);
       } else {
         ++job;
@@ -494,9 +686,11 @@ const AggregatorStats &AggregatorCore::stats() const { return impl_->stats; }
 
 std::vector<JobReport> AggregatorCore::jobs(Clock::time_point now) const {
   std::vector<JobReport> reports;
-  for (const auto &[number, job] : impl_->jobs) {
+  for (const auto &[number, starts] : impl_->jobs) {
+    const Job &job = starts.now;
     JobReport report;
     report.job = number;
+    report.epoch = job.epoch;
     report.fan_in = job.fan_in;
     for (unsigned w = 0; w < job.fan_in; ++w) {
       WorkerReport worker;

@@ -10,6 +10,7 @@
 #include <cmath>
 #include <deque>
 #include <queue>
+#include <random>
 
 #include "kestrel/contract/wire.hpp"
 
@@ -49,6 +50,8 @@ public:
   void set_sequence(std::uint32_t sequence) override {
     next_ = sequence;
     chunks_.clear();
+    start_ = Start::kNone;
+    over_.reset();
   }
 
   Result<void> begin(const RoundPlan &plan) override {
@@ -56,7 +59,14 @@ public:
     queue_.clear();
     waiting_ = {};
     in_flight_ = 0;
-    failure_.reset();
+    answers_of_round_ = 0;
+    failure_ = over_;
+    if (over_) {
+      return *over_;
+    }
+    if (start_ != Start::kBegun) {
+      start_anew();
+    }
     round_tag_ = plan.tag;
     for (const ChunkShape &shape : plan.chunks) {
       if (shape.blocks < 1 || shape.blocks > kMaxChunkBlocks || shape.packets < 1 ||
@@ -130,6 +140,11 @@ public:
   }
 
 private:
+  enum class Start : std::uint8_t {
+    kNone,
+    kAsked, ///< START was sent, or will be
+    kBegun, ///< the aggregator has given the epoch
+  };
   struct Item {
     bool wanted = false; ///< a result is waited for
     bool own = false;    ///< this worker contributes
@@ -166,6 +181,7 @@ private:
     h.fan_in = static_cast<std::uint8_t>(options_.workers);
     h.prio = options_.priority;
     h.job = options_.job;
+    h.epoch = epoch_;
     h.slot = static_cast<std::uint16_t>(place.item);
     h.seq = chunks_[place.chunk].first + static_cast<std::uint32_t>(place.item);
     h.bitmap = 1U << options_.rank;
@@ -222,7 +238,128 @@ private:
     return remind();
   }
 
+  // --- the start ---------------------------------------------------------------------------------
+
+  /// Another start of this worker, with the round in progress or the next one.
+  void start_anew() {
+    std::random_device random;
+    nonce_ = std::uint64_t{random()} << 32 | random();
+    start_ = Start::kAsked;
+    position_ = chunks_.empty() ? next_ : chunks_.front().first;
+    start_due_ = Clock::now();
+    start_back_off_ = 0;
+    started_ = 0;
+    answers_of_start_ = 0;
+    // What was sent is sent again, norms first.
+    queue_.clear();
+    waiting_ = {};
+    in_flight_ = 0;
+    for (const bool norms : {true, false}) {
+      for (std::size_t c = 0; c < chunks_.size(); ++c) {
+        for (std::size_t i = norms ? 0 : 1; i < (norms ? 1 : chunks_[c].items.size()); ++i) {
+          Item &item = chunks_[c].items[i];
+          if (item.wanted && !item.done) {
+            item.sent = false;
+            item.back_off = 1;
+            item.heard = 0;
+            queue_.push_back({c, i});
+          }
+        }
+      }
+    }
+  }
+
+  Result<void> ask_to_start() {
+    const auto now = Clock::now();
+    if (now < start_due_) {
+      return {};
+    }
+    wire::Header h;
+    h.type = PacketType::kStart;
+    h.format = ValueFormat::kInt32;
+    h.fan_in = static_cast<std::uint8_t>(options_.workers);
+    h.prio = options_.priority;
+    h.job = options_.job;
+    h.seq = position_;
+    h.bitmap = 1U << options_.rank;
+    const auto head = wire::encode(h);
+    const auto lanes = start_lanes(nonce_, options_.run);
+    packet_.assign(head.begin(), head.end());
+    packet_.insert(packet_.end(), lanes.begin(), lanes.end());
+    stats_.reminders += start_back_off_ == 0 ? 0 : 1;
+    start_back_off_ = start_back_off_ == 0 ? 1 : std::min(2 * start_back_off_, kMaxBackOff);
+    start_due_ = now + start_back_off_ * options_.reminder;
+    return send(packet_);
+  }
+
+  /// An answer to START, or to a packet of a start that is over.
+  void start_answer(const wire::Header &h, std::span<const std::uint8_t> lanes) {
+    const auto own = start_lanes(nonce_, options_.run);
+    const bool negative = h.has(PacketFlag::kNegative);
+    const bool to_start = std::equal(lanes.begin(), lanes.end(), own.begin(), own.end());
+    if (start_ == Start::kBegun ? !(negative && lanes.empty() && h.epoch == epoch_) : !to_start) {
+      ++stats_.ignored; // of another start
+    } else if (negative) {
+      start_is_over(h);
+    } else if (h.type == PacketType::kAck) {
+      started_ = h.bitmap;
+    } else {
+      start_ = Start::kBegun;
+      epoch_ = h.epoch;
+      last_answer_ = Clock::now();
+    }
+  }
+
+  /// `h` says which workers have started since, and where; none: the job is unknown there.
+  void start_is_over(const wire::Header &h) {
+    const std::uint32_t first = chunks_.empty() ? next_ : chunks_.front().first;
+    const std::string who = fmt::format("worker {} of job {}", options_.rank, options_.job);
+    if (h.fan_in == 0) {
+      over_ = fail(ErrorCode::kVersionMismatch,
+                   "{}: {} refuses its {} workers: their sums do not fit its lanes", who,
+                   channel_->peer(), options_.workers);
+    } else if (h.fan_in != options_.workers) {
+      over_ = fail(ErrorCode::kVersionMismatch,
+                   "{}: {} refuses its {} workers: the job was started with {} there, or its "
+                   "quorum is larger",
+                   who, channel_->peer(), options_.workers, h.fan_in);
+    } else if (h.bitmap == 0 && answers_of_round_ == 0) {
+      start_anew(); // nothing of the round is known to anybody who is asked
+    } else if (h.bitmap == 0) {
+      failure_ = fail(ErrorCode::kUnavailable,
+                      "{}: {} has forgotten the job in mid-round: it was restarted, or heard "
+                      "nothing for too long",
+                      who, channel_->peer());
+      start_ = Start::kNone;
+    } else if ((h.bitmap & 1U << options_.rank) != 0) {
+      over_ = fail(ErrorCode::kUnavailable,
+                   "{}: another worker {} has started under this job number at {} since: this "
+                   "start of the job is over",
+                   who, options_.rank, channel_->peer());
+    } else if (answers_of_start_ != 0) {
+      over_ = fail(ErrorCode::kUnavailable,
+                   "{}: worker {} has started anew at {}: this start of the job is over, all "
+                   "workers must start anew",
+                   who, name_workers(h.bitmap), channel_->peer());
+    } else if (h.seq != first) {
+      failure_ = fail(ErrorCode::kVersionMismatch,
+                      "{}: it starts at aggregation {}, worker {} at {}: all workers must begin at "
+                      "the same one, or load the same saved state",
+                      who, first, name_workers(h.bitmap), h.seq);
+      start_ = Start::kNone;
+    } else {
+      start_anew(); // nothing has come back from the start that is over: join the new one
+    }
+    if (over_) {
+      failure_ = over_;
+      start_ = Start::kNone;
+    }
+  }
+
   Result<void> pump() {
+    if (start_ == Start::kAsked) {
+      return ask_to_start();
+    }
     while (!queue_.empty() && in_flight_ < options_.window) {
       const Place place = queue_.front();
       queue_.pop_front();
@@ -270,7 +407,9 @@ private:
         return *failure_;
       }
       auto until = last_answer_ + options_.timeout;
-      if (!waiting_.empty()) {
+      if (start_ == Start::kAsked) {
+        until = std::min(until, start_due_);
+      } else if (!waiting_.empty()) {
         until = std::min(until, waiting_.top().due);
       }
       KESTREL_TRY(
@@ -280,6 +419,13 @@ private:
   }
 
   Error timed_out() const {
+    if (start_ != Start::kBegun && started_ != 0) {
+      return fail(ErrorCode::kTimeout,
+                  "worker {} of job {}: the job did not start within {} ms: {} waits for worker {} "
+                  "to start",
+                  options_.rank, options_.job, options_.timeout.count(), channel_->peer(),
+                  name_workers(everyone_ & ~started_));
+    }
     std::size_t missing = 0;
     std::uint32_t heard = 0;
     std::uint32_t expected = everyone_;
@@ -324,9 +470,24 @@ private:
   void take(std::span<const std::uint8_t> datagram) {
     ++stats_.packets_down;
     stats_.bytes_down += datagram.size();
+    if (const auto version = wire::version_of(datagram); version && *version != wire::kVersion) {
+      failure_ = fail(ErrorCode::kVersionMismatch,
+                      "worker {} of job {}: {} speaks version {} of the protocol, this is {}",
+                      options_.rank, options_.job, channel_->peer(), *version, wire::kVersion);
+      return;
+    }
     const auto h = wire::decode(datagram);
     if (!h || h->job != options_.job) {
       ++stats_.ignored;
+      return;
+    }
+    if (h->type == PacketType::kStartResult ||
+        (h->type == PacketType::kAck && start_ != Start::kBegun)) {
+      start_answer(*h, datagram.subspan(wire::kHeaderBytes));
+      return;
+    }
+    if (start_ != Start::kBegun || h->epoch != epoch_) {
+      ++stats_.ignored; // of another start
       return;
     }
     const auto place = find(h->seq);
@@ -409,6 +570,8 @@ private:
     }
     Item &item = at(place);
     item.done = true;
+    ++answers_of_start_;
+    ++answers_of_round_;
     in_flight_ -= item.sent ? 1 : 0;
     return true;
   }
@@ -451,6 +614,16 @@ private:
   std::priority_queue<Timer> waiting_;
   std::size_t in_flight_ = 0;
   Clock::time_point last_answer_{};
+  Start start_ = Start::kNone;
+  std::uint64_t nonce_ = 0;
+  std::uint8_t epoch_ = 0;      ///< kBegun
+  std::uint32_t position_ = 0;  ///< of the first aggregation
+  std::uint32_t started_ = 0;   ///< kAsked: workers that the aggregator has heard of
+  unsigned start_back_off_ = 0; ///< 0: nothing was sent
+  Clock::time_point start_due_{};
+  std::uint64_t answers_of_start_ = 0;
+  std::uint64_t answers_of_round_ = 0;
+  std::optional<Error> over_; ///< others have taken the job: no round can follow
   std::optional<Error> failure_;
   TransportStats stats_;
   std::vector<std::uint8_t> packet_;
@@ -458,6 +631,17 @@ private:
 };
 
 } // namespace
+
+std::array<std::uint8_t, kStartBytes> start_lanes(std::uint64_t nonce, std::uint32_t run) {
+  std::array<std::uint8_t, kStartBytes> lanes{};
+  for (std::size_t i = 0; i < 8; ++i) {
+    lanes[i] = static_cast<std::uint8_t>(nonce >> (56 - 8 * i));
+  }
+  for (std::size_t i = 0; i < 4; ++i) {
+    lanes[8 + i] = static_cast<std::uint8_t>(run >> (24 - 8 * i));
+  }
+  return lanes;
+}
 
 Result<std::unique_ptr<Transport>>
 make_aggregator_transport(std::unique_ptr<Channel> channel,
@@ -467,10 +651,13 @@ make_aggregator_transport(std::unique_ptr<Channel> channel,
     return fail(ErrorCode::kInvalidArgument, "rank {} of {} workers", options.rank,
                 options.workers);
   }
-  if (options.job == 0 || options.window < 1 || options.reminder.count() < 1 ||
-      options.timeout.count() < 1) {
+  if (options.job == 0) {
     return fail(ErrorCode::kInvalidArgument,
-                "job number, window, reminder time and timeout must be at least 1");
+                "the job number is missing: 1 to 65535, equal on all workers of the job");
+  }
+  if (options.window < 1 || options.reminder.count() < 1 || options.timeout.count() < 1) {
+    return fail(ErrorCode::kInvalidArgument,
+                "window, reminder time and timeout must be at least 1");
   }
   return std::unique_ptr<Transport>(
       std::make_unique<AggregatorTransport>(std::move(channel), options));

@@ -441,6 +441,7 @@ module esa_arbiter
       endcase
       header5.flags       = (dec.keep_set ? ctx5_q.header.flags & 8'(FLAG_SET) : 8'd0) |
                             (dec.view.ecn ? 8'(FLAG_ECN) : 8'd0);
+      header5.epoch       = v_job.epoch;
       header5.fan_in      = 8'(v_job.fan_in);
       header5.prio        = 8'(dec.view.prio);
       header5.count       = 8'(dec.view.count);

@@ -3,8 +3,8 @@
 //
 // From the header of an aggregation packet and the entry of its job to the request that esa_decide
 // takes, or K_BAD with the verdict that says what is wrong, in two cycles: facts, then the first that fails.
-// The order of the checks is that of sw_ref/esa/switch.hpp: type, job, fan_in, slot, bitmap, count, format,
-// length, port. One packet a cycle, no reset: the caller knows when a request means something.
+// The order of the checks is that of sw_ref/esa/switch.hpp: type, job, epoch, fan_in, slot, bitmap, count,
+// format, length, port. One packet a cycle, no reset: the caller knows when a request means something.
 
 `default_nettype none
 
@@ -38,6 +38,7 @@ module esa_check
   typedef struct packed {
     logic known;
     logic hit;
+    logic epoch_ok;
     logic fan_in_ok;
     logic slot_ok;
     logic some;          // the bitmap names somebody,
@@ -91,6 +92,7 @@ module esa_check
   always_comb begin
     facts.known        = kind != K_BAD;
     facts.hit          = hit_i;
+    facts.epoch_ok     = header_i.epoch == job_i.epoch;
     facts.fan_in_ok    = header_i.fan_in == 8'(job_i.fan_in);
     facts.slot_ok      = 17'(header_i.slot) < (policy_i == POLICY_SWITCHML ? 17'(job_i.pool_size) : slots_i);
     facts.some         = bitmap != '0;
@@ -155,6 +157,7 @@ module esa_check
     req_o.kind = K_BAD;
     if (!facts_q.known) req_o.bad = V_BAD_TYPE;
     else if (!facts_q.hit) req_o.bad = V_BAD_JOB;
+    else if (!facts_q.epoch_ok) req_o.bad = V_BAD_EPOCH;
     else if (!facts_q.fan_in_ok) req_o.bad = V_BAD_FAN_IN;
     else if (!facts_q.slot_ok) req_o.bad = V_BAD_SLOT;
     else if (!bits_ok) req_o.bad = V_BAD_BITMAP;

@@ -96,7 +96,7 @@ module esa_control
   logic [15:0] ecn_q, select_q, number_q;
   logic [ESA_PORTS-1:0][7:0] route_q;
   logic [31:0] shape_q, members_q, pool_q;
-  logic [7:0]  ports_q;
+  logic [7:0]  epoch_q, ports_q;
   logic [3:0][31:0] lut_q;
   logic [16:0] occupied_q;
   logic        any_job;
@@ -108,8 +108,8 @@ module esa_control
   assign any_job         = job_active_i != '0;
 
   // The job that JOB_* describe.
-  assign job_entry_o = '{number: number_q, fan_in: shape_q[5:0], members: members_q,
-                         member_ports: ports_q, ps_port: shape_q[10:8], uplink: shape_q[12],
+  assign job_entry_o = '{number: number_q, epoch: epoch_q, fan_in: shape_q[5:0],
+                         members: members_q, member_ports: ports_q, ps_port: shape_q[10:8], uplink: shape_q[12],
                          multi: shape_q[13], format: shape_q[19:16], pool_base: pool_q[15:0],
                          pool_size: pool_q[31:16], lut: lut_q};
   assign job_probe_o = number_q;
@@ -236,7 +236,7 @@ module esa_control
     if (perform && ok) begin
       case (waddr)
         REG_SLOT_SELECT: select_q <= wdata[15:0];
-        REG_JOB_NUMBER:  number_q <= wdata[15:0];
+        REG_JOB_NUMBER:  {epoch_q, number_q} <= wdata[23:0];
         REG_JOB_SHAPE:   shape_q <= wdata;
         REG_JOB_MEMBERS: members_q <= wdata;
         REG_JOB_PORTS:   ports_q <= wdata[7:0];
@@ -378,7 +378,7 @@ module esa_control
       REG_SLOT_SELECT:   reg_value = 32'(select_q);
       REG_ROUTE0, REG_ROUTE1, REG_ROUTE2, REG_ROUTE3, REG_ROUTE4, REG_ROUTE5, REG_ROUTE6,
       REG_ROUTE7:        reg_value = 32'(route_q[raddr[4:2]]);
-      REG_JOB_NUMBER:    reg_value = 32'(number_q);
+      REG_JOB_NUMBER:    reg_value = 32'({epoch_q, number_q});
       REG_JOB_SHAPE:     reg_value = shape_q;
       REG_JOB_MEMBERS:   reg_value = members_q;
       REG_JOB_PORTS:     reg_value = 32'(ports_q);

@@ -65,9 +65,9 @@ package esa_pkg;
     V_BAD_TYPE, V_BAD_JOB, V_BAD_FAN_IN, V_BAD_SLOT, V_BAD_BITMAP, V_BAD_COUNT, V_BAD_FORMAT,
     V_BAD_LENGTH, V_BAD_PORT, V_BAD_TAG, V_DUPLICATE, V_STALE, V_IGNORED, V_STORED, V_ADDED,
     V_COMPLETED, V_ANSWERED, V_PREEMPTED, V_COLLIDED, V_FLUSHED, V_NEGATIVE, V_RESENT,
-    V_RESENT_FLUSH, V_FREED, V_FORWARDED
+    V_RESENT_FLUSH, V_FREED, V_FORWARDED, V_BAD_EPOCH
   } verdict_e;
-  localparam int unsigned Verdicts = 25;
+  localparam int unsigned Verdicts = 26;
 
   // Settings of the decision.
   typedef struct packed {
@@ -188,6 +188,7 @@ package esa_pkg;
   // An entry of the job table.
   typedef struct packed {
     logic [15:0]      number;
+    logic [7:0]       epoch;         // of the present start of its workers
     logic [5:0]       fan_in;
     logic [31:0]      members;
     logic [7:0]       member_ports;

@@ -69,6 +69,7 @@ std::vector<std::uint8_t> make_frame(const Packet &packet, const Addresses &addr
   header.fan_in = packet.fan_in;
   header.prio = packet.prio;
   header.count = packet.count;
+  header.epoch = packet.epoch;
   header.job = packet.job;
   header.slot = packet.slot;
   header.seq = packet.seq;
@@ -145,6 +146,7 @@ std::variant<Packet, FrameFault> parse_frame(Bytes frame) {
   p.fan_in = header->fan_in;
   p.prio = header->prio;
   p.count = header->count;
+  p.epoch = header->epoch;
   p.job = header->job;
   p.slot = header->slot;
   p.seq = header->seq;

@@ -21,6 +21,7 @@ Packet blank(const HostConfig &config, Type type, std::uint32_t seq, std::uint16
   Packet p;
   p.type = type;
   p.job = config.job.job;
+  p.epoch = config.job.epoch;
   p.fan_in = config.job.fan_in;
   p.seq = seq;
   p.slot = slot;
@@ -141,8 +142,8 @@ void Worker::halve() {
 }
 
 void Worker::receive(const Packet &p, Time now, std::vector<Packet> &out) {
-  if (p.job != config_.job.job || p.seq >= config_.sequences) {
-    return;
+  if (p.job != config_.job.job || p.epoch != config_.job.epoch || p.seq >= config_.sequences) {
+    return; // not of this start of the job
   }
   if (p.type == Type::kReminder && (p.flags & flag::kNegative) != 0) { // the PS asks: it is there
     if ((p.bitmap >> index_ & 1) != 0) {
@@ -252,8 +253,8 @@ void ParameterServer::forget() {
 }
 
 void ParameterServer::receive(const Packet &p, Time now, std::vector<Packet> &out) {
-  if (p.job != config_.job.job || p.seq >= config_.sequences) {
-    return;
+  if (p.job != config_.job.job || p.epoch != config_.job.epoch || p.seq >= config_.sequences) {
+    return; // not of this start of the job
   }
   ++counters_.packets;
   if (p.type == Type::kReminder) { // the slot has nothing: ask those who are missing

@@ -31,11 +31,11 @@ bool same_id(const Slot &s, const Packet &p) {
 
 const char *to_string(Verdict verdict) {
   constexpr std::array<const char *, kVerdicts> names = {
-      "bad_type",  "bad_job",    "bad_fan_in",   "bad_slot", "bad_bitmap",
-      "bad_count", "bad_format", "bad_length",   "bad_port", "bad_tag",
-      "duplicate", "stale",      "ignored",      "stored",   "added",
-      "completed", "answered",   "preempted",    "collided", "flushed",
-      "negative",  "resent",     "resent_flush", "freed",    "forwarded"};
+      "bad_type",   "bad_job",    "bad_fan_in", "bad_slot",  "bad_bitmap",   "bad_count",
+      "bad_format", "bad_length", "bad_port",   "bad_tag",   "duplicate",    "stale",
+      "ignored",    "stored",     "added",      "completed", "answered",     "preempted",
+      "collided",   "flushed",    "negative",   "resent",    "resent_flush", "freed",
+      "forwarded",  "bad_epoch"};
   return names[static_cast<std::size_t>(verdict)];
 }
 
@@ -188,6 +188,9 @@ std::optional<Verdict> Switch::malformed(const Packet &p, unsigned in_port) cons
   const Job *job = find(p.job);
   if (job == nullptr) {
     return Verdict::kBadJob;
+  }
+  if (p.epoch != job->epoch) {
+    return Verdict::kBadEpoch;
   }
   if (p.fan_in != job->fan_in) {
     return Verdict::kBadFanIn;
@@ -498,6 +501,7 @@ Emission Switch::partial(const Slot &s, std::uint16_t slot, std::uint8_t set) co
   out.type = Type::kPartial;
   out.flags = static_cast<std::uint8_t>(set | (s.ecn ? flag::kEcn : 0));
   out.format = job.format;
+  out.epoch = job.epoch;
   out.fan_in = job.fan_in;
   out.prio = s.prio;
   out.count = s.count;

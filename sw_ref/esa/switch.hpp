@@ -60,6 +60,7 @@ struct Packet {
   Format format = Format::kNone;
   std::uint8_t fan_in = 0;
   std::uint8_t prio = 0;
+  std::uint8_t epoch = 0; ///< start of the job that it belongs to
   std::uint8_t count = 0; ///< contributions in the values = popcount(bitmap); 0 without values
   std::uint16_t job = 0;
   std::uint16_t slot = 0;
@@ -103,7 +104,8 @@ enum class Preempt : std::uint8_t {
 };
 
 struct Job {
-  std::uint16_t job = 0;   ///< 1..65535
+  std::uint16_t job = 0;  ///< 1..65535
+  std::uint8_t epoch = 0; ///< of this start of the job's workers; packets of other ones are refused
   std::uint8_t fan_in = 0; ///< workers of the whole job, 1..32; the header must say the same
   std::uint32_t members =
       0; ///< bits of the workers below this switch; all of fan_in without uplink
@@ -157,8 +159,11 @@ enum class Verdict : std::uint8_t {
   kResentFlush, ///< RESEND of a slot's id: one packet with both to the PS, slot free
   kFreed,       ///< ACK or RESULT freed the slot of its id
   kForwarded,   ///< passed on
+  // of the first group, with a number that came later
+  kBadEpoch, ///< of another start of the job: late, or from a worker that does not know of the new
+             ///< one
 };
-inline constexpr std::size_t kVerdicts = static_cast<std::size_t>(Verdict::kForwarded) + 1;
+inline constexpr std::size_t kVerdicts = static_cast<std::size_t>(Verdict::kBadEpoch) + 1;
 [[nodiscard]] const char *to_string(Verdict verdict);
 
 struct Emission {
@@ -202,14 +207,15 @@ public:
   /// Precondition: no config_error.
   explicit Switch(const Config &config);
 
-  /// Registers a job. What is wrong with it (job_error; number active already; SwitchML pools that
-  /// overlap), or nothing.
+  /// Registers a job, for one start of its workers; the next one is another registration under
+  /// another epoch. So no slot ever holds anything of two starts. What is wrong with it (job_error;
+  /// number active already; SwitchML pools that overlap), or nothing.
   [[nodiscard]] std::optional<std::string> add_job(const Job &job);
   /// Ends a job: its packets are unknown from now on, its slots are free. False: no such job.
   bool remove_job(std::uint16_t job);
 
-  /// One packet that arrived at `in_port` (< ports). Order of checks: type, job, fan_in, slot,
-  /// bitmap, count, format, length, port; the first that fails is the verdict.
+  /// One packet that arrived at `in_port` (< ports). Order of checks: type, job, epoch, fan_in,
+  /// slot, bitmap, count, format, length, port; the first that fails is the verdict.
   [[nodiscard]] Outcome process(const Packet &packet, unsigned in_port);
 
   [[nodiscard]] const Config &config() const { return config_; }

@@ -111,7 +111,8 @@ public:
   /// Adds a job at a place of the table; false: refused.
   [[nodiscard]] bool add_job(unsigned place, const esa::ref::Job &job) {
     namespace r = contract::esa::reg;
-    bool ok = wait_ready() && registers.write32(r::kJobNumber, job.job).ok() &&
+    bool ok = wait_ready() &&
+              registers.write32(r::kJobNumber, std::uint32_t{job.epoch} << 16 | job.job).ok() &&
               registers
                   .write32(r::kJobShape,
                            r::kJobShapeFanIn.put(job.fan_in) | r::kJobShapePsPort.put(job.ps_port) |

@@ -154,14 +154,14 @@ BLOCKS = [
         generated=["ks_wire_pkg.sv"],
         sources=["rtl/esa/esa_pkg.sv", "rtl/esa/esa_check.sv"],
         # wire_header_t and job_t.
-        inputs=dict(en_i=1, header_i=176, payload_i=16, port_i=3, hit_i=1, jidx_i=5, job_i=231, policy_i=2, slots_i=17),
+        inputs=dict(en_i=1, header_i=176, payload_i=16, port_i=3, hit_i=1, jidx_i=5, job_i=239, policy_i=2, slots_i=17),
         outputs=dict(req_o=144, index_o=17),
         reset=False,
         # Fields that are right as often as not: job of 4 workers (one of 16 bits in eight), its PS at port 7.
         drive="en_i = cycle < 20 || $urandom % 4 != 0; port_i = $urandom % 4 != 0 ? 3'd7 : 3'($urandom); hit_i = $urandom % 16 != 0;"
         " jidx_i = 5'($urandom); policy_i = 2'($urandom % 3); slots_i = 17'd64;"
-        " job_i = {16'd9, 6'd4, 32'd15, 8'd15, 3'd7, 1'($urandom), 1'($urandom), $urandom % 8 == 0 ? 4'd3 : 4'($urandom % 4), 16'($urandom % 64), 16'd64, 128'd0};"
-        " header_i = {16'h4B53, 4'd1, 4'($urandom % 5), 8'(1 + $urandom % 9), 8'($urandom), $urandom % 8 == 0 ? 8'($urandom) : 8'd4,"
+        " job_i = {16'd9, 8'd0, 6'd4, 32'd15, 8'd15, 3'd7, 1'($urandom), 1'($urandom), $urandom % 8 == 0 ? 4'd3 : 4'($urandom % 4), 16'($urandom % 64), 16'd64, 128'd0};"
+        " header_i = {8'h4B, 7'd0, 1'($urandom % 8 == 0), 4'd2, 4'($urandom % 5), 8'(1 + $urandom % 9), 8'($urandom), $urandom % 8 == 0 ? 8'($urandom) : 8'd4,"
         " 8'($urandom), 8'($urandom % 3), 16'd9, 16'($urandom % 72), $urandom, $urandom % 8 == 0 ? $urandom : 32'd1 << ($urandom % 5), 16'($urandom)};"
         " payload_i = $urandom % 4 == 0 ? 16'($urandom % 300) : 16'd64 << ($urandom % 3);",
     ),

@@ -247,13 +247,14 @@ void Campaign::malformed(const JobRun &job, Time now) {
   p.type = ref::Type::kData;
   p.format = job.indices ? ref::Format::kThcIndex4 : ref::Format::kInt32;
   p.job = job.hosts.job.job;
+  p.epoch = job.hosts.job.epoch;
   p.fan_in = job.hosts.job.fan_in;
   p.seq = seq;
   p.bitmap = 1;
   p.count = 1;
   p.prio = 255;
   p.values = contribution(p.job, seq, 9, job.coordinates, job.indices);
-  switch (upto(8)) {
+  switch (upto(9)) {
   case 0:
     p.job = static_cast<std::uint16_t>(60000 + upto(1000));
     break;
@@ -278,6 +279,9 @@ void Campaign::malformed(const JobRun &job, Time now) {
     break;
   case 7:
     p.values.resize(p.values.size() - 2);
+    break;
+  case 8: // of another start, otherwise in order
+    p.epoch = static_cast<std::uint8_t>(p.epoch + 1 + upto(254));
     break;
   default:
     p.type = static_cast<ref::Type>(9 + upto(200));

@@ -93,14 +93,38 @@ Result<ref::Job> ControlPlane::admit(const JobRequest &request) {
     return fail(ErrorCode::kResourceLimit, "job {}: coordinates: {} in a packet, a slot has {}",
                 request.job, request.coordinates, ref::coordinates(config_, job));
   }
+  job.epoch = request.epoch ? *request.epoch : next_epoch(request.job);
   KESTREL_TRY(device_.add_job(job));
-  Entry entry{job, terms_, {}};
+  epochs_[request.job] = job.epoch;
+  Entry entry{job, terms_, {}, {}};
   entry.terms.known_work = terms_.known_work && request.iterations > 0;
   entry.progress.comm_ms = request.comm_ms;
   entry.progress.comp_ms = request.comp_ms;
   entry.progress.remaining = request.iterations;
+  entry.at_start = entry.progress;
   jobs_.emplace(request.job, entry);
   return job;
+}
+
+std::uint8_t ControlPlane::next_epoch(std::uint16_t job) {
+  const auto last = epochs_.find(job);
+  return last == epochs_.end() ? std::uint8_t{0} : static_cast<std::uint8_t>(last->second + 1);
+}
+
+Result<ref::Job> ControlPlane::restart(std::uint16_t job) {
+  const auto it = jobs_.find(job);
+  if (it == jobs_.end()) {
+    return fail(ErrorCode::kNotFound, "job {}: not registered", job);
+  }
+  KESTREL_TRY(device_.remove_job(job));
+  it->second.job.epoch = next_epoch(job);
+  it->second.progress = it->second.at_start;
+  if (auto added = device_.add_job(it->second.job); !added) {
+    jobs_.erase(it);
+    return added.error();
+  }
+  epochs_[job] = it->second.job.epoch;
+  return it->second.job;
 }
 
 Result<void> ControlPlane::release(std::uint16_t job) {

@@ -104,10 +104,11 @@ Result<ref::Job> parse_job(const json &object, unsigned ports) {
   if (!object.is_object()) {
     return fail(ErrorCode::kInvalidArgument, "not an object");
   }
-  KESTREL_TRY(only(object, {"job", "fan_in", "worker_ports", "ps_port", "format", "table", "uplink",
-                            "multi", "pool_base", "pool_size"}));
+  KESTREL_TRY(only(object, {"job", "epoch", "fan_in", "worker_ports", "ps_port", "format", "table",
+                            "uplink", "multi", "pool_base", "pool_size"}));
   ref::Job job;
   KESTREL_ASSIGN(job.job, number<std::uint16_t>(object, "job", 1, 65535));
+  KESTREL_ASSIGN(job.epoch, number<std::uint8_t>(object, "epoch", 0, 255, 0));
   KESTREL_ASSIGN(job.fan_in, number<std::uint8_t>(object, "fan_in", 1, ref::kMaxFanIn));
   KESTREL_ASSIGN(job.ps_port, number<std::uint8_t>(object, "ps_port", 0, ports - 1));
   const auto workers = object.find("worker_ports");
@@ -243,8 +244,8 @@ Result<Ingress> parse_packet_line(std::string_view line, const SwitchConfig &con
     KESTREL_ASSIGN(in.frame, from_hex(frame->get_ref<const std::string &>()));
     return in;
   }
-  KESTREL_TRY(only(object, {"port", "type", "job", "seq", "slot", "bitmap", "fan_in", "prio",
-                            "values", "flags", "format", "count", "config", "cycle"}));
+  KESTREL_TRY(only(object, {"port", "type", "job", "epoch", "seq", "slot", "bitmap", "fan_in",
+                            "prio", "values", "flags", "format", "count", "config", "cycle"}));
   ref::Packet p;
   if (!object.contains("type")) {
     return fail(ErrorCode::kInvalidArgument, "type: missing");
@@ -252,6 +253,11 @@ Result<Ingress> parse_packet_line(std::string_view line, const SwitchConfig &con
   KESTREL_ASSIGN(const std::size_t type, place(kTypes, object["type"], "type"));
   p.type = static_cast<ref::Type>(type);
   KESTREL_ASSIGN(p.job, number<std::uint16_t>(object, "job", 0, 65535));
+  const auto known = std::find_if(config.jobs.begin(), config.jobs.end(),
+                                  [&](const ref::Job &j) { return j.job == p.job; });
+  KESTREL_ASSIGN(p.epoch,
+                 number<std::uint8_t>(object, "epoch", 0, 255,
+                                      known == config.jobs.end() ? std::uint8_t{0} : known->epoch));
   KESTREL_ASSIGN(p.seq, number<std::uint32_t>(object, "seq", 0, UINT32_MAX));
   KESTREL_ASSIGN(p.slot, number<std::uint16_t>(object, "slot", 0, 65535));
   KESTREL_ASSIGN(p.bitmap, number<std::uint32_t>(object, "bitmap", 0, UINT32_MAX, 0));
@@ -276,9 +282,7 @@ Result<Ingress> parse_packet_line(std::string_view line, const SwitchConfig &con
     KESTREL_ASSIGN(const std::size_t code, place(kFormats, *format, "format"));
     p.format = static_cast<ref::Format>(code);
   } else if (lanes != 0) {
-    const auto job = std::find_if(config.jobs.begin(), config.jobs.end(),
-                                  [&](const ref::Job &j) { return j.job == p.job; });
-    p.format = job == config.jobs.end() ? ref::Format::kInt32 : job->format;
+    p.format = known == config.jobs.end() ? ref::Format::kInt32 : known->format;
   }
   std::int64_t low = 0;
   std::int64_t high = 0;
@@ -333,6 +337,7 @@ std::string packet_line(const Egress &egress) {
   }
   object["type"] = kTypes[static_cast<std::size_t>(p->type)];
   object["job"] = p->job;
+  object["epoch"] = p->epoch;
   object["seq"] = p->seq;
   object["slot"] = p->slot;
   object["bitmap"] = p->bitmap;

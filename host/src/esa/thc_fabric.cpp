@@ -189,11 +189,13 @@ void Fabric::send(const ref::Packet &packet, unsigned port, Time now) {
   push({now + 2000 + random_() % 500, 0, -1, port, ref::make_frame(packet, {}, true)});
 }
 
-/// One chunk through the switch. The job is registered for it anew, so sequence numbers begin at 0
-/// and no slot holds anything of the chunk before.
+/// One chunk through the switch. The job is registered for it anew under the next epoch, so
+/// sequence numbers begin at 0, no slot holds anything of the chunk before, and late packets are
+/// told apart.
 Result<void> Fabric::exchange(Chunk &chunk, std::uint16_t tag) {
   const std::size_t size = ref::coordinates(options_.model, job_);
   const std::size_t parts = thc::ref::kPacketCoordinates / size;
+  ++job_.epoch;
   ref::HostConfig hosts;
   hosts.policy = options_.model.policy;
   hosts.completed = options_.model.completed;
@@ -258,6 +260,7 @@ Result<void> Fabric::run(Chunk &, const ref::HostConfig &hosts, std::vector<ref:
         ref::Packet rival = packet;
         rival.type = ref::Type::kData;
         rival.job = kRival;
+        rival.epoch = 0;
         rival.fan_in = 2;
         rival.seq = static_cast<std::uint32_t>(random_());
         rival.slot = static_cast<std::uint16_t>(random_() % hosts.slots);

@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include "sw_ref/esa/frame.hpp"
 #include "sw_ref/esa/hosts.hpp"
 #include "tests/sw_ref/random.hpp"
 
@@ -50,6 +51,57 @@ TEST(Admission, RegistersAndReleases) {
   EXPECT_TRUE(control.release(4).ok());
   EXPECT_FALSE(control.release(4).ok());
   EXPECT_TRUE(control.admit(request(4)).ok());
+}
+
+TEST(Admission, EachStartOfAJobHasAnEpochOfItsOwn) {
+  for (const auto policy : {ref::Policy::kEsa, ref::Policy::kAtp, ref::Policy::kSwitchMl}) {
+    auto sw = config(policy);
+    sw.model.completed = ref::Completed::kHold;
+    const auto device = make_switch("fast", sw);
+    ControlPlane control(**device, sw.model);
+    const auto reduce = [&](const ref::Job &job, std::int32_t value) {
+      std::vector<std::int32_t> sum;
+      for (unsigned w = 0; w < 3; ++w) {
+        ref::Packet p;
+        p.format = ref::Format::kInt32;
+        p.job = job.job;
+        p.epoch = job.epoch;
+        p.fan_in = job.fan_in;
+        p.bitmap = 1U << w;
+        p.count = 1;
+        p.values.assign(4, value);
+        const Ingress in{w, ref::make_frame(p)};
+        const auto out = (*device)->run({&in, 1});
+        EXPECT_TRUE(out.ok());
+        for (const Egress &egress : *out) {
+          sum = std::get<ref::Packet>(ref::parse_frame(egress.frame)).values;
+        }
+      }
+      return sum;
+    };
+    const auto first = control.admit(request(4));
+    ASSERT_TRUE(first.ok());
+    EXPECT_EQ(reduce(*first, 1), std::vector<std::int32_t>(4, 3));
+    // Sequence 0 again.
+    const auto second = control.restart(4);
+    ASSERT_TRUE(second.ok());
+    EXPECT_NE(second->epoch, first->epoch);
+    EXPECT_TRUE(reduce(*first, 1).empty()); // late ones
+    EXPECT_EQ(reduce(*second, 10), std::vector<std::int32_t>(4, 30));
+    ASSERT_TRUE(control.release(4).ok());
+    EXPECT_FALSE(control.restart(4).ok());
+    const auto third = control.admit(request(4)); // the number is remembered
+    ASSERT_TRUE(third.ok());
+    EXPECT_TRUE(reduce(*second, 10).empty());
+    EXPECT_EQ(reduce(*third, 100), std::vector<std::int32_t>(4, 300));
+    EXPECT_EQ((*device)->counters().verdicts[static_cast<std::size_t>(ref::Verdict::kBadEpoch)],
+              6U);
+    ASSERT_TRUE(control.release(4).ok());
+    JobRequest given = request(4);
+    given.epoch = 200; // as its launcher says
+    EXPECT_EQ(control.admit(given)->epoch, 200);
+    EXPECT_EQ(control.restart(4)->epoch, 201);
+  }
 }
 
 TEST(Admission, RefusesByName) {

@@ -41,6 +41,7 @@ inline std::vector<ref::Job> random_jobs(Random &rng, const ref::Config &config,
   for (unsigned i = 0; i < count; ++i) {
     ref::Job job;
     job.job = static_cast<std::uint16_t>(i == 0 ? 1 : 1 + 7 * i + (rng.below(2) << 13U));
+    job.epoch = static_cast<std::uint8_t>(rng.chance(0.5) ? 0 : rng.next());
     job.fan_in = static_cast<std::uint8_t>(rng.chance(0.1)    ? 1 + rng.below(32)
                                            : rng.chance(0.15) ? 1
                                                               : 2 + rng.below(3));
@@ -96,6 +97,7 @@ public:
     ref::Packet p;
     p.type = random_type();
     p.job = job.job;
+    p.epoch = job.epoch;
     p.fan_in = job.fan_in;
     p.prio = static_cast<std::uint8_t>(rng_.below(max_prio_));
     if (rng_.chance(0.02))
@@ -205,9 +207,12 @@ private:
 
   /// One field is wrong. What that makes of the packet is the model's business.
   void spoil(ref::Packet &p) {
-    switch (rng_.below(11)) {
+    switch (rng_.below(12)) {
     case 0:
       p.type = static_cast<ref::Type>(rng_.chance(0.5) ? 0 : 9 + rng_.below(240));
+      break;
+    case 11:
+      p.epoch = static_cast<std::uint8_t>(rng_.chance(0.5) ? p.epoch - 1U : rng_.next());
       break;
     case 1:
       p.job = static_cast<std::uint16_t>(rng_.chance(0.3) ? 0 : rng_.next());

@@ -317,7 +317,7 @@ void expect_reached(const Tally &tally, ref::Policy policy) {
                          V::kBadCount,  V::kBadFormat, V::kBadLength, V::kBadPort, V::kBadTag,
                          V::kDuplicate, V::kIgnored,   V::kStored,    V::kAdded,   V::kCompleted,
                          V::kAnswered,  V::kFlushed,   V::kNegative,  V::kResent,  V::kResentFlush,
-                         V::kFreed,     V::kForwarded};
+                         V::kFreed,     V::kForwarded, V::kBadEpoch};
   if (policy == ref::Policy::kEsa)
     want.push_back(V::kPreempted);
   want.push_back(policy == ref::Policy::kSwitchMl ? V::kStale : V::kCollided);
@@ -352,6 +352,7 @@ ref::Packet data(const ref::Job &job, std::uint32_t seq, std::uint16_t slot, uns
   ref::Packet p;
   p.type = ref::Type::kData;
   p.format = ref::Format::kInt32;
+  p.epoch = job.epoch;
   p.fan_in = job.fan_in;
   p.prio = prio;
   p.count = 1;
@@ -548,10 +549,20 @@ TEST(EsaSwitch, JobsComeAndGo) {
     pair.offer(1, ref::make_frame(data(jobs[1], s, s, 1, 3)));
   }
   pair.drain();
-  // The same number again: nothing of the old job is left, its counters are zero.
+  // The same number again, as a new start: nothing of the old job is left, its counters are zero,
+  // and what is still under way of the old start is refused.
+  const ref::Job old = jobs[0];
+  ++jobs[0].epoch;
   ASSERT_TRUE(bench.add_job(0, jobs[0]));
   ASSERT_EQ(pair.model().add_job(jobs[0]), std::nullopt);
   ASSERT_TRUE(bench.wait_ready());
+  const std::uint32_t late =
+      contract::window::kVerdict.word(static_cast<std::uint32_t>(ref::Verdict::kBadEpoch));
+  for (std::uint16_t s = 0; s < 8; ++s)
+    pair.offer(0, ref::make_frame(data(old, s, s, 0, 255)));
+  pair.drain();
+  EXPECT_EQ(pair.read(late), 8U);
+  EXPECT_EQ(contract::reg::kStatusSlotsInUse.get(pair.read(contract::reg::kStatus)), 4U);
   Traffic traffic(kestrel::tb::test::seed_of_run(10), config, jobs);
   for (int i = 0; i < 400; ++i) {
     auto item = traffic.next();

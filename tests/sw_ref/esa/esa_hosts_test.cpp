@@ -297,6 +297,46 @@ TEST(Ps, AdoptsNoIndicesOfASingleWorker) {
   EXPECT_EQ(out[0].values, (std::vector<std::int32_t>{30, 3}));
 }
 
+TEST(Hosts, IgnoreAnotherStartOfTheJob) {
+  for (const Policy policy : {Policy::kEsa, Policy::kAtp, Policy::kSwitchMl}) {
+    HostConfig c = config(policy);
+    c.job.epoch = 3;
+    Worker worker = make_worker(c, 0);
+    std::vector<Packet> out;
+    worker.poll(0, out);
+    ASSERT_FALSE(out.empty());
+    EXPECT_EQ(out[0].epoch, 3);
+    out.clear();
+    Packet old = result(0);
+    old.epoch = 2; // late, of the start before
+    worker.receive(old, 1, out);
+    EXPECT_EQ(worker.delivered(), 0U);
+    Packet asked = old;
+    asked.type = Type::kReminder;
+    asked.flags = flag::kNegative;
+    worker.receive(asked, 1, out);
+    EXPECT_TRUE(out.empty());
+    old.epoch = 3;
+    worker.receive(old, 1, out);
+    EXPECT_EQ(worker.delivered(), 1U);
+
+    ParameterServer ps(c);
+    out.clear();
+    for (unsigned w = 0; w < 3; ++w) {
+      ps.receive(from(w, 0), 0, out); // epoch 0
+    }
+    EXPECT_TRUE(out.empty());
+    for (unsigned w = 0; w < 3; ++w) {
+      Packet p = from(w, 0);
+      p.epoch = 3;
+      ps.receive(p, 0, out);
+    }
+    ASSERT_EQ(out.size(), 1U);
+    EXPECT_EQ(out[0].epoch, 3);
+    EXPECT_EQ(out[0].values, (std::vector<std::int32_t>{0x010101, 15}));
+  }
+}
+
 TEST(Ps, RemindsAsksAndReports) {
   HostConfig c = config();
   c.give_up = 5;

@@ -70,6 +70,7 @@ struct Bench {
     p.job = number;
     p.seq = seq;
     p.slot = slot;
+    p.epoch = sw.find(number)->epoch;
     p.fan_in = sw.find(number)->fan_in;
     return p;
   }
@@ -526,6 +527,72 @@ TEST(Thc, RefusesWrongFormatsAndSumsThatDoNotFit) {
   EXPECT_EQ(b.sw.process(p, 0).verdict, Verdict::kBadFormat) << "indices for an int32 job";
 }
 
+// ---- Starts of a job: no sum has contributions of two, and a late packet of an old one changes
+// nothing, whatever the policy and whether slots are held.
+class Starts : public ::testing::TestWithParam<Policy> {};
+INSTANTIATE_TEST_SUITE_P(Policies, Starts,
+                         ::testing::Values(Policy::kEsa, Policy::kAtp, Policy::kSwitchMl));
+
+TEST_P(Starts, AreToldApart) {
+  Config c;
+  c.policy = GetParam();
+  c.slots = 8;
+  c.lanes = 4;
+  c.completed = Completed::kHold;
+  Switch sw(c);
+  Job job = make_job(1, {0, 1}, 7);
+  job.pool_size = 2;
+  job.epoch = 41;
+  const auto data = [&job](std::uint32_t seq, unsigned worker, std::int32_t value) {
+    Packet p;
+    p.format = Format::kInt32;
+    p.job = job.job;
+    p.epoch = job.epoch;
+    p.fan_in = job.fan_in;
+    p.seq = seq;
+    p.slot = static_cast<std::uint16_t>(seq);
+    p.prio = 10;
+    p.bitmap = 1U << worker;
+    p.count = 1;
+    p.values.assign(4, value);
+    return p;
+  };
+  ASSERT_EQ(sw.add_job(job), std::nullopt);
+  // The old start: one aggregation is complete and held, of another one half is there.
+  ASSERT_EQ(sw.process(data(0, 0, 100), 0).verdict, Verdict::kStored);
+  const Outcome before = sw.process(data(0, 1, 200), 1);
+  ASSERT_EQ(before.verdict, Verdict::kCompleted);
+  EXPECT_EQ(before.out->packet.epoch, 41);
+  ASSERT_EQ(sw.process(data(1, 0, 300), 0).verdict, Verdict::kStored);
+  const Packet late[] = {data(0, 0, 100), data(1, 1, 400), data(2, 1, 500)};
+
+  ASSERT_TRUE(sw.remove_job(1));
+  ++job.epoch;
+  ASSERT_EQ(sw.add_job(job), std::nullopt);
+  // Late packets before, between and after those of the new start.
+  for (std::uint32_t seq = 0; seq < 2; ++seq) {
+    for (unsigned worker = 0; worker < 2; ++worker) {
+      for (const Packet &p : late) {
+        const auto slots = sw.slots();
+        const Outcome o = sw.process(p, 1);
+        EXPECT_EQ(o.verdict, Verdict::kBadEpoch);
+        EXPECT_FALSE(o.out);
+        EXPECT_EQ(sw.slots(), slots);
+      }
+      const Outcome o =
+          sw.process(data(seq, worker, static_cast<std::int32_t>(worker + 1)), worker);
+      EXPECT_EQ(o.verdict, worker == 0 ? Verdict::kStored : Verdict::kCompleted);
+      if (worker == 1) {
+        ASSERT_TRUE(o.out);
+        EXPECT_EQ(o.out->packet.values, std::vector<std::int32_t>(4, 3));
+        EXPECT_EQ(o.out->packet.epoch, 42);
+      }
+    }
+  }
+  EXPECT_EQ(sw.count(Verdict::kBadEpoch), 12U);
+  EXPECT_EQ(sw.invariant_error(), std::nullopt);
+}
+
 // ---- Bad input: one verdict, nothing else.
 TEST(Malformed, IsCountedAndChangesNothing) {
   Bench b(config(Policy::kEsa));
@@ -542,6 +609,12 @@ TEST(Malformed, IsCountedAndChangesNothing) {
       {Verdict::kBadType, 1, [](Packet &p) { p.type = static_cast<Type>(9); }},
       {Verdict::kBadJob, 1, [](Packet &p) { p.job = 2; }},
       {Verdict::kBadJob, 1, [](Packet &p) { p.job = 0; }},
+      {Verdict::kBadEpoch, 1, [](Packet &p) { p.epoch = 1; }},
+      {Verdict::kBadEpoch, 1,
+       [](Packet &p) {
+         p.epoch = 255;
+         p.fan_in = 0;
+       }},
       {Verdict::kBadFanIn, 1, [](Packet &p) { p.fan_in = 0; }},
       {Verdict::kBadFanIn, 1, [](Packet &p) { p.fan_in = 33; }},
       {Verdict::kBadSlot, 1, [](Packet &p) { p.slot = 8; }},

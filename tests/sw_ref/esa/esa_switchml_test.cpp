@@ -162,6 +162,7 @@ TEST(Frame, RoundTripOfEveryFormat) {
         p.fan_in = static_cast<std::uint8_t>(random.range(0, 255));
         p.prio = static_cast<std::uint8_t>(random.range(0, 255));
         p.count = static_cast<std::uint8_t>(random.range(0, 255));
+        p.epoch = static_cast<std::uint8_t>(random.range(0, 255));
         p.job = static_cast<std::uint16_t>(random.range(0, 65535));
         p.slot = static_cast<std::uint16_t>(random.range(0, 65535));
         p.seq = static_cast<std::uint32_t>(random.word());
@@ -197,6 +198,7 @@ TEST(Frame, KnownBytes) {
   p.fan_in = 3;
   p.prio = 0x7F;
   p.count = 1;
+  p.epoch = 0x5A;
   p.job = 0x0102;
   p.slot = 0x0304;
   p.seq = 0x05060708;
@@ -211,7 +213,7 @@ TEST(Frame, KnownBytes) {
       // UDP
       0x4B, 0x53, 0x4B, 0x53, 0x00, 0x20, 0x00, 0x00,
       // header
-      0x4B, 0x53, 0x12, 0x01, 0x08, 0x03, 0x7F, 0x01, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07,
+      0x4B, 0x5A, 0x22, 0x01, 0x08, 0x03, 0x7F, 0x01, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07,
       0x08, 0x00, 0x00, 0x00, 0x02, 0xAB, 0xCD,
       // values
       0x12, 0xF0};

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,8 @@ struct JobProgress {
 
 struct JobRequest {
   std::uint16_t job = 0;
+  /// Of this start of the workers; nothing: the one after the last that this number had here.
+  std::optional<std::uint8_t> epoch;
   std::vector<unsigned> worker_ports; ///< of workers 0 .. fan_in - 1, one switch
   unsigned ps_port = 0;
   ref::Format format = ref::Format::kInt32;
@@ -60,10 +63,15 @@ public:
   ControlPlane(SwitchDevice &device, const ref::Config &config, unsigned max_jobs = 32,
                const PriorityTerms &terms = {});
 
-  /// Registers a job with the switch. Errors, naming the job and the field: kInvalidArgument
-  /// (fan-in, ports, table, sums that do not fit, registered already), kResourceLimit (more
-  /// coordinates than a slot has, job table full, no room for the pool).
+  /// Registers a job with the switch, for one start of its workers: they are to send what is given
+  /// back as its epoch. Packets of an earlier start, late ones too, are refused by the switch.
+  /// Errors, naming the job and the field: kInvalidArgument (fan-in, ports, table, sums that do not
+  /// fit, registered already), kResourceLimit (more coordinates than a slot has, job table full, no
+  /// room for the pool).
   [[nodiscard]] Result<ref::Job> admit(const JobRequest &request);
+  /// The same job for another start of its workers: what the slots hold of it is gone, and its
+  /// packets need the epoch of what is given back. Priorities begin anew. Error: kNotFound.
+  [[nodiscard]] Result<ref::Job> restart(std::uint16_t job);
   /// Ends a job; its slots are freed. Error: kNotFound.
   [[nodiscard]] Result<void> release(std::uint16_t job);
 
@@ -79,7 +87,9 @@ private:
     ref::Job job;
     PriorityTerms terms;
     JobProgress progress;
+    JobProgress at_start;
   };
+  [[nodiscard]] std::uint8_t next_epoch(std::uint16_t job);
   [[nodiscard]] Result<std::uint32_t> place_pool(const JobRequest &request) const;
 
   SwitchDevice &device_;
@@ -87,6 +97,7 @@ private:
   unsigned max_jobs_;
   PriorityTerms terms_;
   std::map<std::uint16_t, Entry> jobs_;
+  std::map<std::uint16_t, std::uint8_t> epochs_; ///< the last of every number that was registered
 };
 
 /// A worker below a rack switch.

@@ -1,14 +1,16 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Copyright The Kestrel Authors
 --
--- Wireshark dissector of Kestrel aggregation packets (contract/wire.json, version 1): UDP port 19283.
+-- Wireshark dissector of Kestrel aggregation packets (contract/wire.json, version 2): UDP port 19283.
 local kestrel = Proto("kestrel", "Kestrel aggregation")
 
-local types = {"DATA", "RESULT", "PARTIAL", "REMINDER", "RESEND", "ACK", "NORM", "NORM_RESULT"}
+local types = {"DATA", "RESULT", "PARTIAL", "REMINDER", "RESEND", "ACK", "NORM", "NORM_RESULT",
+  "START", "START_RESULT"}
 local formats = {[0] = "NONE", "INT32", "THC_INDEX4", "THC_SUM8", "THC_SUM16", "FP32"}
 
 local f = {
-  magic = ProtoField.uint16("kestrel.magic", "Magic", base.HEX),
+  magic = ProtoField.uint8("kestrel.magic", "Magic", base.HEX),
+  epoch = ProtoField.uint8("kestrel.epoch", "Epoch"),
   version = ProtoField.uint8("kestrel.version", "Version", base.DEC, nil, 0xF0),
   format = ProtoField.uint8("kestrel.format", "Value format", base.DEC, formats, 0x0F),
   type = ProtoField.uint8("kestrel.type", "Type", base.DEC, types),
@@ -31,16 +33,25 @@ local f = {
 kestrel.fields = f
 
 function kestrel.dissector(buffer, pinfo, tree)
-  if buffer:len() < 22 or buffer(0, 2):uint() ~= 0x4B53 then
+  if buffer:len() < 22 or buffer(0, 1):uint() ~= 0x4B then
     return 0
   end
   pinfo.cols.protocol = "KESTREL"
+  local version = buffer(2, 1):bitfield(0, 4)
+  if version ~= 2 then
+    pinfo.cols.info = string.format("version %d of the protocol", version)
+    local header = tree:add(kestrel, buffer())
+    header:add(f.magic, buffer(0, 1))
+    header:add(f.version, buffer(2, 1))
+    return buffer:len()
+  end
   local kind = buffer(3, 1):uint()
-  pinfo.cols.info = string.format("%s job %d seq %d slot %d workers 0x%x prio %d",
-    types[kind] or ("type " .. kind), buffer(8, 2):uint(), buffer(12, 4):uint(), buffer(10, 2):uint(),
+  pinfo.cols.info = string.format("%s job %d epoch %d seq %d slot %d workers 0x%x prio %d",
+    types[kind] or ("type " .. kind), buffer(8, 2):uint(), buffer(1, 1):uint(), buffer(12, 4):uint(), buffer(10, 2):uint(),
     buffer(16, 4):uint(), buffer(6, 1):uint())
   local header = tree:add(kestrel, buffer())
-  header:add(f.magic, buffer(0, 2))
+  header:add(f.magic, buffer(0, 1))
+  header:add(f.epoch, buffer(1, 1))
   header:add(f.version, buffer(2, 1))
   header:add(f.format, buffer(2, 1))
   header:add(f.type, buffer(3, 1))

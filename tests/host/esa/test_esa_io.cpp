@@ -148,6 +148,32 @@ TEST(Packets, LinesGoInAndComeOut) {
   EXPECT_EQ(counters.verdicts[static_cast<std::size_t>(ref::Verdict::kCompleted)], 1U);
 }
 
+TEST(Packets, TheEpochIsTheJobsUnlessGiven) {
+  json c = config_json();
+  c["jobs"][0]["epoch"] = 7;
+  const auto config = parse_switch_config(c.dump());
+  ASSERT_TRUE(config.ok()) << config.error().message;
+  EXPECT_EQ(config->jobs[0].epoch, 7);
+  EXPECT_EQ(config->jobs[1].epoch, 0);
+  const auto made = make_switch("fast", *config);
+  ASSERT_TRUE(made.ok());
+  std::vector<Ingress> in;
+  for (const int worker : {0, 1, 1}) {
+    json packet = packet_json(worker);
+    if (in.size() == 1) {
+      packet["epoch"] = 6; // of the start before
+    }
+    in.push_back(parse_packet_line(packet.dump(), *config).value());
+  }
+  const auto out = (*made)->run(in);
+  ASSERT_TRUE(out.ok());
+  ASSERT_EQ(out->size(), 2U);
+  const json line = json::parse(packet_line((*out)[0]));
+  EXPECT_EQ(line["epoch"], 7);
+  EXPECT_EQ(line["values"], json({3, -14, -2, 0}));
+  EXPECT_EQ((*made)->counters().verdicts[static_cast<std::size_t>(ref::Verdict::kBadEpoch)], 1U);
+}
+
 TEST(Packets, RefusedByName) {
   struct Case {
     const char *name;
@@ -159,6 +185,7 @@ TEST(Packets, RefusedByName) {
       {"type", [](json &p) { p["type"] = ""; }},
       {"type", [](json &p) { p["type"] = "dada"; }},
       {"job", [](json &p) { p["job"] = 65536; }},
+      {"epoch", [](json &p) { p["epoch"] = 256; }},
       {"seq", [](json &p) { p["seq"] = -1; }},
       {"slot", [](json &p) { p["slot"] = 70000; }},
       {"bitmap", [](json &p) { p["bitmap"] = 4294967296; }},

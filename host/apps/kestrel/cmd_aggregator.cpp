@@ -62,6 +62,12 @@ class Watch {
 public:
   void look(const std::vector<thc::JobReport> &jobs) {
     for (const auto &job : jobs) {
+      if (const auto [epoch, first] = epochs_.try_emplace(job.job, job.epoch);
+          !first && epoch->second != job.epoch) {
+        epoch->second = job.epoch;
+        missed_.erase(job.job);
+        log().warn("job {}: started anew; workers of the start before are refused", job.job);
+      }
       auto &missed = missed_[job.job];
       missed.resize(job.workers.size());
       for (std::size_t w = 0; w < job.workers.size(); ++w) {
@@ -78,6 +84,7 @@ public:
   }
 
 private:
+  std::map<std::uint16_t, std::uint8_t> epochs_;
   std::map<std::uint16_t, std::vector<std::uint64_t>> missed_;
 };
 
@@ -148,7 +155,7 @@ Result<void> aggregate(Options options) {
   log().info("{} datagrams: {} contributions, {} aggregations complete, {} closed by the quorum, "
              "{} duplicates, {} late, {} refused, {} dropped",
              stats.datagrams, stats.contributions, stats.complete, stats.partial, stats.duplicates,
-             stats.late, stats.mismatched, stats.foreign + stats.malformed);
+             stats.late, stats.mismatched + stats.stale, stats.foreign + stats.malformed);
   if (!options.json.empty()) {
     KESTREL_TRY(write_json(options.json, report(stats, server->jobs())));
   }

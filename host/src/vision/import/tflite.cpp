@@ -1025,12 +1025,9 @@ private:
     const Tensor &in = graph_.tensor(c.input);
     const Tensor &w = graph_.tensor(c.weights);
     const Tensor &out = graph_.tensor(c.output);
-    const Window window{w.shape[1],
-                        w.shape[2],
-                        o.stride_h(),
-                        o.stride_w(),
-                        o.dilation_h_factor(),
-                        o.dilation_w_factor()};
+    const Window window{
+        w.shape[1],           w.shape[2], o.stride_h(), o.stride_w(), o.dilation_h_factor(),
+        o.dilation_w_factor()};
     KESTREL_ASSIGN(const Sliding s, sliding(in, o.padding(), window));
     c.window = s.window;
     c.padding = s.padding;
@@ -1410,12 +1407,8 @@ Result<Graph> import_tflite(std::span<const std::uint8_t> bytes, std::string nam
     return fail(ErrorCode::kResourceLimit, "{}: the file has {} bytes; at most {} are taken", name,
                 bytes.size(), limits.max_file_bytes);
   }
-  // FlatBuffers writers pad the whole file to its strictest alignment, at least 4.
-  if (bytes.size() % 4 != 0) {
-    return fail(ErrorCode::kParse,
-                "{}: the TensorFlow Lite file is truncated: {} bytes is not a multiple of 4", name,
-                bytes.size());
-  }
+  // The verifier below asks that everything the model refers to lies within the file. What lies
+  // behind it, such as a zip of labels that tools append at any length, is not looked at.
   std::vector<std::uint64_t> aligned;
   if (std::bit_cast<std::uintptr_t>(bytes.data()) % kAlignment != 0) {
     aligned.resize(bytes.size() / 8 + 3);

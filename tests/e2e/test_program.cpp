@@ -51,6 +51,7 @@ TEST_F(Program, WrongUseIsRefused) {
   write("empty", "");
   write("notes.npy", "hello");
   write_input("good.npy", 1);
+  write_input("none_in.npy", 0);
   ASSERT_TRUE(
       save_npy(path("floats.npy"), make_npy<float>({1, 28, 28, 1}, std::vector<float>(784))));
   ASSERT_TRUE(save_npy(path("small.npy"),
@@ -83,7 +84,20 @@ TEST_F(Program, WrongUseIsRefused) {
       {{"info", path("random.bin")}, {"random.bin"}},
       {{"dc", "--model", path("none.onnx"), "--port", "0"}, {"none.onnx"}},
       {{"dc", "--model", path("random.bin"), "--port", "0"}, {"random.bin"}},
-      {{"dc", "--model", kDc, "--port", "70000"}, {"70000"}},
+      {{"run", kEdge, "--input", path("none_in.npy")},
+       {"none_in.npy", "no inputs", "0, 28, 28, 1"}},
+      {{"run", kEdge}, {"--input"}},
+      {{"run", kEdge, "--input", good, "--read-latency", "99999999999"}, {"[1 - 1000000]"}},
+      {{"run", kEdge, "--input", good, "--seed", "-1"}, {"[0 - 18446744073709551615]"}},
+      {{"dc", "--model", kDc, "--port", "70000"}, {"--port", "70000", "[0 - 65535]"}},
+      {{"dc", "--model", kDc, "--port", "-1"}, {"--port", "-1", "[0 - 65535]"}},
+      {{"dc", "--model", kDc, "--port", "http"}, {"--port", "http", "[0 - 65535]"}},
+      {{"dc", "--model", kDc, "--drain", "99999999999"}, {"--drain", "[0 - 1000000]"}},
+      {{"aggregator", "--port", "99999"}, {"--port", "99999", "[0 - 65535]"}},
+      {{"aggregator", "--max-jobs", "99999999999"}, {"--max-jobs", "[1 - 65536]"}},
+      {{"demo", "--jobs", "99999999999"}, {"--jobs", "[0 - 65536]"}},
+      {{"esa", "campaign", "--loss", "1.5"}, {"--loss", "[0 - 1]"}},
+      {{"thc", "solve", "--granularity", "99999999999"}, {"--granularity", "[0 - 4294967295]"}},
       {{"dc", "--model", kDc, "--address", "nowhere"}, {"nowhere"}},
       {{"calibrate", "--data", path("nodata")}, {"nodata", "dataset-fashion-mnist"}},
       {{"calibrate", "--held-out", "60001", "--output", path("t.json")}, {"60000"}},

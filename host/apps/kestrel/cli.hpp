@@ -4,6 +4,8 @@
 // What the subcommands of the program share.
 #pragma once
 
+#include <cstdint>
+#include <limits>
 #include <string>
 #include <string_view>
 
@@ -46,6 +48,16 @@ void add_thc_schemes(CLI::App &thc, int &status);
 inline constexpr const char *kEdgeModel = "edge/fmnist_edge_int8.tflite";
 inline constexpr const char *kDcModel = "dc/fmnist_dc.onnx";
 inline constexpr const char *kThresholds = "calibration.json";
+
+/// Bounds of an option of type T. Every number has some, so that one that is too large is answered
+/// with the range, and not with a conversion that failed.
+template <typename T>
+[[nodiscard]] CLI::Range within(T low = std::numeric_limits<T>::min(),
+                                T high = std::numeric_limits<T>::max()) {
+  return {low, high};
+}
+inline const CLI::Range kPort(0, 65535);
+inline const CLI::Range kReadLatency(1, 1'000'000);
 
 /// Worker threads to use when a command's --jobs is 0.
 [[nodiscard]] unsigned default_jobs();

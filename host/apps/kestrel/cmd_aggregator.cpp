@@ -181,11 +181,13 @@ void add_aggregator(CLI::App &app, int &status) {
   command->add_option("--address", options->address, "IP address to listen on")
       ->capture_default_str();
   command->add_option("--port", options->port, "UDP port; 0 takes a free one")
+      ->check(kPort)
       ->capture_default_str();
   command->add_option("--bits", options->bits, "Bits of an index")
       ->check(CLI::Range(1, 4))
       ->capture_default_str();
   command->add_option("--granularity", options->granularity, "Grid of the table values")
+      ->check(CLI::Range(1, 255))
       ->capture_default_str();
   command->add_option("--p", options->p, "Share of coordinates that is clamped")
       ->capture_default_str();
@@ -197,6 +199,7 @@ void add_aggregator(CLI::App &app, int &status) {
   command
       ->add_option("--quorum", options->aggregator.quorum,
                    "Contributions that are enough once the time has passed; 0: all")
+      ->check(within(0U, 65535U))
       ->capture_default_str();
   command
       ->add_option("--quorum-timeout", options->quorum_timeout_ms,
@@ -211,8 +214,10 @@ void add_aggregator(CLI::App &app, int &status) {
   command
       ->add_option("--history", options->aggregator.history,
                    "Aggregations of a job kept for workers that ask again")
+      ->check(CLI::Range(1, 1 << 30))
       ->capture_default_str();
   command->add_option("--max-jobs", options->aggregator.max_jobs, "Jobs at a time")
+      ->check(CLI::Range(1, 65536))
       ->capture_default_str();
   command
       ->add_option("--job-timeout", options->job_timeout_s,

@@ -200,7 +200,9 @@ void add_calibrate(CLI::App &app, int &status) {
   command->add_option("--targets", options->targets, "Accuracy targets to list")
       ->delimiter(',')
       ->check(CLI::Range(0.0, 1.0));
-  command->add_option("--jobs", options->jobs, "Threads; 0: all processors")->capture_default_str();
+  command->add_option("--jobs", options->jobs, "Threads; 0: all processors")
+      ->check(CLI::Range(0, 65536))
+      ->capture_default_str();
   command->callback([options, &status] { status = finish("calibrate", calibrate(*options)); });
 }
 

@@ -68,6 +68,7 @@ void add_compile(CLI::App &app, int &status) {
   command
       ->add_option("--read-latency", options->compile.read_latency,
                    "Memory latency in cycles that choices are tuned for")
+      ->check(kReadLatency)
       ->capture_default_str();
   command->add_option("--json", options->json, "The table for machines, - for stdout")
       ->type_name("FILE");

@@ -144,6 +144,7 @@ void add_dc(CLI::App &app, int &status) {
       ->capture_default_str();
   options->server.port = 8000;
   command->add_option("--port", options->server.port, "Port; 0 takes a free one")
+      ->check(kPort)
       ->capture_default_str();
   options->server.workers = std::clamp<std::size_t>(default_jobs(), 1, 64);
   command->add_option("--workers", options->server.workers, "Model instances that run at a time")
@@ -167,6 +168,7 @@ void add_dc(CLI::App &app, int &status) {
       ->check(CLI::Range(1, 1 << 30))
       ->capture_default_str();
   command->add_option("--drain", options->drain_seconds, "Seconds that draining may take")
+      ->check(CLI::Range(0, 1'000'000))
       ->capture_default_str();
   command
       ->add_option("--ready-fd", options->ready_fd,

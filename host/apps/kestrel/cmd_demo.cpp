@@ -303,6 +303,7 @@ void add_demo(CLI::App &app, int &status) {
       ->check(CLI::Range(0, 1000000))
       ->capture_default_str();
   command->add_option("--images", options->images, "Test images in all; 0: the whole set")
+      ->check(CLI::Range(0, 1 << 30))
       ->capture_default_str();
   command->add_option("--min-accuracy", job.min_accuracy, "Accuracy asked of the answers, 0..1")
       ->check(CLI::Range(0.0, 1.0))
@@ -335,10 +336,15 @@ void add_demo(CLI::App &app, int &status) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command->add_option("--read-latency", job.device.read_latency, "Of external memory, in cycles")
+      ->check(kReadLatency)
       ->capture_default_str();
   job.jobs = 0;
-  command->add_option("--jobs", job.jobs, "Threads; 0: all processors")->capture_default_str();
-  command->add_option("--show", options->show, "Single answers to print")->capture_default_str();
+  command->add_option("--jobs", job.jobs, "Threads; 0: all processors")
+      ->check(CLI::Range(0, 65536))
+      ->capture_default_str();
+  command->add_option("--show", options->show, "Single answers to print")
+      ->check(CLI::Range(0, 1 << 30))
+      ->capture_default_str();
   command->add_option("--json", options->json, "Results for machines, - for stdout")
       ->type_name("FILE");
   command->callback([options, &status] { status = finish("demo", demo(*options)); });

@@ -88,6 +88,10 @@ Result<void> run(const Options &options) {
   KESTREL_ASSIGN(const NpyArray array, load_npy(options.input));
   KESTREL_ASSIGN(const auto values, array.values<std::int8_t>(options.input));
   KESTREL_ASSIGN(const std::size_t count, count_inputs(array, package, options.input));
+  if (count == 0) {
+    return fail(ErrorCode::kInvalidArgument, "{}: the array [{}] holds no inputs", options.input,
+                fmt::join(array.shape, ", "));
+  }
   KESTREL_ASSIGN(auto device,
                  hv::make_device(options.device, options.config, options.device_options));
   KESTREL_TRY(device->load(package));
@@ -185,11 +189,13 @@ void add_run(CLI::App &app, int &status) {
   command
       ->add_option("--read-latency", options->device_options.read_latency,
                    "Cycles from read request to first data of the external memory")
+      ->check(kReadLatency)
       ->capture_default_str();
   command->add_option("--clock-mhz", options->device_options.clock_mhz, "Assumed clock")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   command->add_option("--seed", options->device_options.seed, "Of uninitialised state (rtl)")
+      ->check(within<std::uint64_t>())
       ->capture_default_str();
   command->add_option("--trace", options->device_options.trace_path, "Waveforms (rtl)")
       ->type_name("FILE.fst");

@@ -269,8 +269,11 @@ Result<void> solve(const SolveArguments &arguments) {
 }
 
 void add_table_options(CLI::App *command, TableOptions &table) {
-  command->add_option("--bits", table.bits, "Bits of an index")->capture_default_str();
+  command->add_option("--bits", table.bits, "Bits of an index")
+      ->check(within<unsigned>())
+      ->capture_default_str();
   command->add_option("--granularity", table.granularity, "Grid of the table values, g")
+      ->check(within<unsigned>())
       ->capture_default_str();
   command->add_option("--p", table.p, "Share of coordinates that the clamp may cut")
       ->capture_default_str();
@@ -322,13 +325,19 @@ void add_round_trip(CLI::App *parent, int &status) {
                    "--granularity")
       ->delimiter(',')
       ->type_name("T,T,...");
-  command->add_option("--seed", arguments->seed, "Of signs and rounding")->capture_default_str();
-  command->add_option("--round", arguments->round, "Number of the round")->capture_default_str();
+  command->add_option("--seed", arguments->seed, "Of signs and rounding")
+      ->check(within<std::uint64_t>())
+      ->capture_default_str();
+  command->add_option("--round", arguments->round, "Number of the round")
+      ->check(within<std::uint32_t>())
+      ->capture_default_str();
   command->add_option("--block-log2", arguments->block_log2, "Largest block, 10..15")
+      ->check(within<int>())
       ->capture_default_str();
   command
       ->add_option("--read-latency", arguments->device_options.read_latency,
                    "Cycles from read request to first data of the external memory (rtl)")
+      ->check(kReadLatency)
       ->capture_default_str();
   command->add_option("--clock-mhz", arguments->device_options.clock_mhz, "Assumed clock")
       ->check(CLI::PositiveNumber)

@@ -184,8 +184,10 @@ void add_thc_schemes(CLI::App &thc, int &status) {
   command
       ->add_option("--bits", options->bits,
                    "Bits a coordinate (thc, uhc, qsgd, eden; topk sends as many bytes)")
+      ->check(within<unsigned>())
       ->capture_default_str();
   command->add_option("--granularity", options->granularity, "Grid of THC's table values, g")
+      ->check(within<unsigned>())
       ->capture_default_str();
   command->add_option("--p", options->p, "Share of coordinates that the clamp may cut (thc, uhc)")
       ->capture_default_str();
@@ -204,7 +206,9 @@ void add_thc_schemes(CLI::App &thc, int &status) {
   command->add_option("--repeats", options->repeats, "Fresh gradients")
       ->check(CLI::Range(1U, 10000U))
       ->capture_default_str();
-  command->add_option("--seed", options->seed, "Of everything random")->capture_default_str();
+  command->add_option("--seed", options->seed, "Of everything random")
+      ->check(within<std::uint64_t>())
+      ->capture_default_str();
   command->add_option("--json", options->json, "The same for machines, - for stdout")
       ->type_name("FILE");
   command->callback([options, &status] { status = finish("thc schemes", schemes(*options)); });

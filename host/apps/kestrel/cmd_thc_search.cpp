@@ -110,7 +110,9 @@ void add_thc_search(CLI::App &thc, int &status) {
   command->add_option("--bits", options->bits, "Bits of an index")
       ->check(CLI::Range(1U, thc::ref::kMaxIndexBits))
       ->capture_default_str();
-  command->add_option("--top", options->top, "Granularities to list")->capture_default_str();
+  command->add_option("--top", options->top, "Granularities to list")
+      ->check(CLI::Range(0, 255))
+      ->capture_default_str();
   command->add_option("--json", options->json, "The same for machines, - for stdout")
       ->type_name("FILE");
   command->callback([options, &status] { status = finish("thc search", search(*options)); });

@@ -360,8 +360,9 @@ Result<ThresholdTable> load_threshold_table(const std::string &path) {
 Result<std::string> file_sha256(const std::string &path) {
   constexpr std::int64_t kMaxBytes = std::int64_t{2} << 30;
   KESTREL_ASSIGN(const auto bytes, read_file(path, kMaxBytes));
+  KESTREL_ASSIGN(const auto digest, sha256(bytes));
   std::string text;
-  for (const std::uint8_t byte : sha256(bytes)) {
+  for (const std::uint8_t byte : digest) {
     text += fmt::format("{:02x}", byte);
   }
   return text;

@@ -6,9 +6,11 @@
 #include <cstdint>
 #include <span>
 
+#include "kestrel/result.hpp"
+
 namespace kestrel::serve {
 
-/// SHA-256 (FIPS 180-4), for telling files apart as `sha256sum` does; not meant for secrets.
-[[nodiscard]] std::array<std::uint8_t, 32> sha256(std::span<const std::uint8_t> bytes);
+/// SHA-256 (FIPS 180-4) by OpenSSL. Error: kInternal (its library is crippled).
+[[nodiscard]] Result<std::array<std::uint8_t, 32>> sha256(std::span<const std::uint8_t> bytes);
 
 } // namespace kestrel::serve

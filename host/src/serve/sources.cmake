@@ -7,6 +7,7 @@ find_package(Boost 1.74 REQUIRED)
 find_package(Threads REQUIRED)
 find_package(ZLIB REQUIRED)
 find_package(nlohmann_json REQUIRED)
+find_package(OpenSSL REQUIRED COMPONENTS Crypto)
 find_package(OpenCV REQUIRED COMPONENTS core dnn)
 
 list(
@@ -41,5 +42,6 @@ list(
   Threads::Threads
   ZLIB::ZLIB
   nlohmann_json::nlohmann_json
+  OpenSSL::Crypto
   opencv_core
   opencv_dnn)

@@ -33,8 +33,8 @@ packages=(
   liblz4-dev python3-venv zlib1g-dev
   # libraries of the host
   flatbuffers-compiler libboost-dev libcli11-dev libflatbuffers-dev libfmt-dev
-  libeigen3-dev libopencv-core-dev libopencv-dnn-dev libspdlog-dev libssl-dev
-  nlohmann-json3-dev
+  libeigen3-dev libopencv-core-dev libopencv-dnn-dev libprotobuf-dev libspdlog-dev libssl-dev
+  nlohmann-json3-dev protobuf-compiler
   # the embedded data set
   dataset-fashion-mnist
   # tests and benchmarks

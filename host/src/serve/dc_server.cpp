@@ -231,8 +231,11 @@ Result<Reply> infer(Backend &backend, std::string_view body, std::size_t max_bat
                 model.name, kInputName);
   }
   Tensor &input = request.inputs.front();
-  if (input.shape.size() != model.image_shape.size() + 1 ||
-      !std::equal(model.image_shape.begin(), model.image_shape.end(), input.shape.begin() + 1)) {
+  const auto is_batch_of = [&](const std::vector<std::int64_t> &image) {
+    return !image.empty() &&
+           std::equal(image.begin(), image.end(), input.shape.begin() + 1, input.shape.end());
+  };
+  if (!is_batch_of(model.image_shape) && !is_batch_of(model.other_image_shape)) {
     return fail(ErrorCode::kShapeMismatch, "tensor '{}': shape [{}], model '{}' takes [N, {}]",
                 input.name, fmt::join(input.shape, ", "), model.name,
                 fmt::join(model.image_shape, ", "));

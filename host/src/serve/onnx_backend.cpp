@@ -10,8 +10,13 @@
 #include <opencv2/core/utils/logger.hpp>
 #include <opencv2/dnn.hpp>
 
+#include "common/file.hpp"
+#include "serve/onnx_classifier.hpp"
+
 namespace kestrel::serve {
 namespace {
+
+constexpr std::int64_t kMaxFileBytes = (std::int64_t{1} << 31) - 1; // of one protobuf message
 
 /// One line of OpenCV's several-line exception texts.
 std::string brief(const cv::Exception &e) {
@@ -22,12 +27,14 @@ std::string brief(const cv::Exception &e) {
 
 class OnnxBackend final : public Backend {
 public:
-  OnnxBackend(const cv::dnn::Net &net, ModelInfo info, bool softmax)
-      : net_(net), info_(std::move(info)), softmax_(softmax) {}
+  OnnxBackend(const cv::dnn::Net &net, ModelInfo info, OnnxClassifier file)
+      : net_(net), info_(std::move(info)), file_(std::move(file)),
+        group_(file_.batch != 0 ? file_.batch : kGroup) {}
 
   [[nodiscard]] const ModelInfo &info() const noexcept override { return info_; }
 
-  /// Finds out whether the network takes batches (exported with a fixed batch of 1 it does not).
+  /// Runs the network on two images. Where the file leaves the batch open, finds out whether the
+  /// network really takes batches (some exporters write the batch they saw into a reshape).
   Result<void> try_out() {
     const std::size_t size = info_.image_size();
     const auto classes = static_cast<std::size_t>(info_.classes);
@@ -35,14 +42,21 @@ public:
     for (std::size_t i = 0; i < two.size(); ++i) { // two different images
       two[i] = static_cast<float>((i * 37 + i / size * 11) % 256) / 255.0F;
     }
+    const std::size_t one = file_.batch != 0 ? file_.batch : 1;
+    group_ = one;
     KESTREL_ASSIGN(const auto first, forward(std::span(two).first(size), 1));
     KESTREL_ASSIGN(const auto second, forward(std::span(two).last(size), 1));
-    const auto both = forward(two, 2);
-    batches_ = both.ok();
-    for (std::size_t k = 0; batches_ && k < classes; ++k) {
-      batches_ = std::abs((*both)[k] - first[k]) < 1e-3F &&
-                 std::abs((*both)[classes + k] - second[k]) < 1e-3F;
+    if (file_.batch != 0) {
+      return {};
     }
+    group_ = kGroup;
+    const auto both = forward(two, 2);
+    bool same = both.ok();
+    for (std::size_t k = 0; same && k < classes; ++k) {
+      same = std::abs((*both)[k] - first[k]) < 1e-3F &&
+             std::abs((*both)[classes + k] - second[k]) < 1e-3F;
+    }
+    group_ = same ? kGroup : one;
     return {};
   }
 
@@ -54,11 +68,10 @@ public:
                   images.size(), count, size);
     }
     // Groups of a fixed size: activations stay in cache, and OpenCV plans its memory once.
-    const std::size_t step = batches_ ? kGroup : 1;
     std::vector<float> out;
     out.reserve(count * static_cast<std::size_t>(info_.classes));
-    for (std::size_t at = 0; at < count; at += step) {
-      const std::size_t n = std::min(step, count - at);
+    for (std::size_t at = 0; at < count; at += group_) {
+      const std::size_t n = std::min(group_, count - at);
       KESTREL_ASSIGN(const auto part, forward(images.subspan(at * size, n * size), n));
       out.insert(out.end(), part.begin(), part.end());
     }
@@ -67,32 +80,77 @@ public:
 
 private:
   static constexpr std::size_t kGroup = 32;
+  /// How far the sum of a row may be from 1; half-precision and quantised models round.
+  static constexpr float kSumTolerance = 1e-2F;
+
+  /// The images as the file wants them, with empty ones behind them up to its fixed batch.
+  [[nodiscard]] std::vector<float> blob_of(std::span<const float> images, std::size_t batch) const {
+    const std::size_t size = info_.image_size();
+    std::vector<float> blob(batch * size);
+    std::copy(images.begin(), images.end(), blob.begin());
+    if (file_.channels_last && info_.image_shape.front() > 1) {
+      const auto channels = static_cast<std::size_t>(info_.image_shape.front());
+      const std::size_t plane = size / channels;
+      for (std::size_t i = 0; i < images.size(); ++i) {
+        const std::size_t within = i % size;
+        blob[i - within + within % plane * channels + within / plane] = images[i];
+      }
+    }
+    if (file_.grey_levels) {
+      for (float &value : blob) {
+        value = std::round(value * 255.0F);
+      }
+    }
+    return blob;
+  }
 
   Result<std::vector<float>> forward(std::span<const float> images, std::size_t count) {
-    std::vector<int> shape{static_cast<int>(count)};
-    for (const std::int64_t extent : info_.image_shape) {
+    const std::size_t batch = file_.batch != 0 ? file_.batch : count;
+    std::vector<int> shape{static_cast<int>(batch)};
+    for (const std::int64_t extent : file_.image) {
       shape.push_back(static_cast<int>(extent));
     }
+    std::vector<float> values = blob_of(images, batch);
     try {
-      // OpenCV takes no pointers to const; the blob is only read.
-      const cv::Mat blob(shape, CV_32F, const_cast<float *>(images.data()));
-      net_.setInput(blob);
+      net_.setInput(cv::Mat(shape, CV_32F, values.data()));
       const cv::Mat raw = net_.forward();
       const auto classes = static_cast<std::size_t>(info_.classes);
-      if (raw.type() != CV_32F || !raw.isContinuous() || raw.total() != count * classes ||
-          raw.dims < 2 || raw.size[0] != static_cast<int>(count)) {
+      if (raw.type() != CV_32F || !raw.isContinuous() || raw.total() != batch * classes ||
+          raw.dims < 2 || raw.size[0] != static_cast<int>(batch)) {
         return fail(ErrorCode::kShapeMismatch, "{}: the network does not give {} x {} float values",
-                    info_.name, count, classes);
+                    info_.name, batch, classes);
       }
-      std::vector<float> out(raw.ptr<float>(), raw.ptr<float>() + raw.total());
-      for (std::size_t i = 0; softmax_ && i < count; ++i) {
-        softmax(std::span(out).subspan(i * classes, classes));
+      std::vector<float> out(raw.ptr<float>(), raw.ptr<float>() + count * classes);
+      for (std::size_t i = 0; i < count; ++i) {
+        KESTREL_TRY(to_probabilities(std::span(out).subspan(i * classes, classes)));
       }
       return out;
     } catch (const cv::Exception &e) {
       return fail(ErrorCode::kInternal, "{}: OpenCV cannot run the network: {}", info_.name,
                   brief(e));
     }
+  }
+
+  [[nodiscard]] Result<void> to_probabilities(std::span<float> row) const {
+    if (file_.scores == Scores::kLogits) {
+      softmax(row);
+      return {};
+    }
+    float sum = 0;
+    bool valid = true;
+    for (float &value : row) {
+      value = file_.scores == Scores::kLogProbabilities ? std::exp(value) : value;
+      valid = valid && value >= 0.0F && value <= 1.0F + kSumTolerance;
+      sum += value;
+    }
+    if (!valid || !(std::abs(sum - 1.0F) <= kSumTolerance)) {
+      return fail(ErrorCode::kUnsupported,
+                  "{}: what it makes of {} is no distribution over the {} classes (its values {} "
+                  "sum to {:.4g})",
+                  info_.name, file_.last, info_.classes,
+                  valid ? "lie in 0..1 and" : "do not lie in 0..1;", sum);
+    }
+    return {};
   }
 
   static void softmax(std::span<float> row) {
@@ -109,8 +167,8 @@ private:
 
   cv::dnn::Net net_;
   ModelInfo info_;
-  bool softmax_;
-  bool batches_ = false;
+  OnnxClassifier file_;
+  std::size_t group_; ///< images in one run
 };
 
 } // namespace
@@ -130,10 +188,17 @@ Result<std::unique_ptr<Backend>> make_onnx_backend(const OnnxBackendOptions &opt
   info.platform = "opencv_dnn_onnx";
   info.image_shape = options.image_shape;
   info.classes = options.classes;
+  KESTREL_ASSIGN(const auto bytes, read_file(options.path, kMaxFileBytes));
+  KESTREL_ASSIGN(auto file,
+                 read_onnx_classifier(bytes, options.path, options.image_shape, options.classes));
+  if (file.image != info.image_shape && info.image_shape.front() == 1) {
+    info.other_image_shape = file.image;
+  }
   // Its errors come as exceptions and are returned; libraries do not print.
   cv::utils::logging::setLogLevel(cv::utils::logging::LOG_LEVEL_SILENT);
   try {
-    cv::dnn::Net net = cv::dnn::readNetFromONNX(options.path);
+    cv::dnn::Net net = cv::dnn::readNetFromONNX(file.model.data(), file.model.size());
+    file.model = {}; // OpenCV has its own copy of the weights
     if (net.empty()) {
       return fail(ErrorCode::kParse, "{}: the ONNX graph is empty", options.path);
     }
@@ -144,11 +209,12 @@ Result<std::unique_ptr<Backend>> make_onnx_backend(const OnnxBackendOptions &opt
       return fail(ErrorCode::kUnsupported, "{}: {} outputs; a classifier with one is supported",
                   options.path, outputs.size());
     }
-    const bool softmax = net.getLayer(outputs.front())->type != "Softmax";
-    auto backend = std::make_unique<OnnxBackend>(net, info, softmax);
+    const std::string shape = fmt::format("{}", fmt::join(file.image, ", "));
+    auto backend = std::make_unique<OnnxBackend>(net, info, std::move(file));
     if (auto tried = backend->try_out(); !tried) {
-      return fail(ErrorCode::kShapeMismatch, "{}: does not work on [N, {}, {}, {}] images ({})",
-                  options.path, info.image_shape[0], info.image_shape[1], info.image_shape[2],
+      return fail(tried.error().code == ErrorCode::kUnsupported ? ErrorCode::kUnsupported
+                                                                : ErrorCode::kShapeMismatch,
+                  "{}: does not work on [N, {}] images ({})", options.path, shape,
                   tried.error().message);
     }
     return std::unique_ptr<Backend>(std::move(backend));

@@ -24,6 +24,9 @@ struct ModelInfo {
   std::string platform;                  ///< what runs it, e.g. "opencv_dnn_onnx"
   std::vector<std::int64_t> image_shape; ///< one image, without batch: {channels, height, width}
   std::int64_t classes = 0;
+  /// The model file's own form of such an image where it is written otherwise but means the same
+  /// values in the same order, e.g. {height, width, 1}; requests may use it, too. Empty: none.
+  std::vector<std::int64_t> other_image_shape;
 
   /// Elements of one image.
   [[nodiscard]] std::size_t image_size() const noexcept {
@@ -62,9 +65,12 @@ struct OnnxBackendOptions {
   std::int64_t classes = 10;
 };
 
-/// OpenCV's DNN module running an ONNX classifier on the CPU. Softmax is applied unless it is the
-/// network's last layer. The file is tried out on load: kNotFound, kParse (not an ONNX file OpenCV
-/// can read), kShapeMismatch (does not take that image or give that many classes).
+/// OpenCV's DNN module running an ONNX classifier on the CPU. What its output means and how it
+/// takes images is read from the graph: softmax is applied to logits only, log-softmax is undone,
+/// and images declared [N, height, width, channels] are given so. Then it is tried out. Errors:
+/// kNotFound, kParse (not an ONNX file OpenCV can read), kShapeMismatch (other images or another
+/// number of classes), kUnsupported (an output that is no distribution over classes, such as a
+/// sigmoid; several inputs or outputs; element types; weights in another file).
 [[nodiscard]] Result<std::unique_ptr<Backend>> make_onnx_backend(const OnnxBackendOptions &options);
 
 /// Threads that one classify() of OpenCV may use, for the whole process; 0: all processors.

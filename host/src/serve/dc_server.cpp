@@ -169,10 +169,11 @@ std::variant<Endpoint, Reply> route(http::verb method, std::string_view target,
     return unknown();
   }
   const bool post = endpoint == Endpoint::kInfer;
-  if (method != (post ? http::verb::post : http::verb::get)) {
-    Reply reply = error_reply(http::status::method_not_allowed,
-                              fmt::format("this endpoint takes {} only", post ? "POST" : "GET"));
-    reply.allow = post ? "POST" : "GET";
+  if (post ? method != http::verb::post : method != http::verb::get && method != http::verb::head) {
+    Reply reply =
+        error_reply(http::status::method_not_allowed,
+                    fmt::format("this endpoint takes {} only", post ? "POST" : "GET and HEAD"));
+    reply.allow = post ? "POST" : "GET, HEAD";
     return reply;
   }
   return endpoint;
@@ -383,6 +384,7 @@ private:
   http::response<http::string_body> response_;
   std::variant<Endpoint, Reply> route_ = Endpoint::kServer;
   bool keep_alive_ = false;
+  bool head_ = false;    ///< the request at hand is HEAD: its answer has no body
   bool counted_ = false; ///< in server_.unanswered_
   std::array<char, 16384> dropped_{};
   std::size_t linger_budget_ = 0;
@@ -425,6 +427,7 @@ void Session::read_header() {
   parser_.emplace();
   parser_->header_limit(kMaxHeaderBytes);
   parser_->body_limit(server_.options_.max_body_bytes);
+  head_ = false;
   stream_.expires_after(server_.options_.idle_timeout);
   http::async_read_header(stream_, buffer_, *parser_,
                           [self = shared_from_this()](beast::error_code error, std::size_t) {
@@ -462,6 +465,7 @@ void Session::on_header(beast::error_code error) {
   counted_ = true;
   const auto &request = parser_->get();
   keep_alive_ = request.keep_alive();
+  head_ = request.method() == http::verb::head;
   const auto target = request.target();
   route_ = route(request.method(), {target.data(), target.size()}, server_.model_);
   if (const auto *endpoint = std::get_if<Endpoint>(&route_);
@@ -543,6 +547,9 @@ void Session::respond(Reply reply) {
   }
   response_.body() = std::move(reply.body);
   response_.prepare_payload();
+  if (head_) { // the length that GET would give stays
+    response_.body().clear();
+  }
   response_.keep_alive(keep_alive_ && !server_.draining_);
   stream_.expires_after(server_.options_.write_timeout);
   http::async_write(stream_, response_,

@@ -149,39 +149,50 @@ Result<std::string> string_member(const Json &object, const char *key, std::stri
   return it->get<std::string>();
 }
 
-bool is_set(const Json &object, const char *key) {
+/// A member, or nullptr when it is absent; null means absent.
+const Json *member(const Json &object, const char *key) {
   const auto it = object.find(key);
-  return it != object.end() && !(it->is_boolean() && !it->get<bool>());
+  return it == object.end() || it->is_null() ? nullptr : &*it;
 }
 
-/// Refuses what asks for an extension that is not implemented.
-Result<void> check_parameters(const Json &object, const std::string &where) {
-  const auto it = object.find("parameters");
-  if (it == object.end()) {
+/// No parameter is implemented. In a request each is refused by name, unless it turns an extension
+/// off; what a server tells in its response is its own affair, but a tensor that travels outside of
+/// the JSON is not there.
+Result<void> check_parameters(const Json &object, const std::string &where, bool request) {
+  const Json *parameters = member(object, "parameters");
+  if (parameters == nullptr) {
     return {};
   }
-  if (!it->is_object()) {
+  if (!parameters->is_object()) {
     return fail(ErrorCode::kInvalidArgument, "{}: \"parameters\" is not an object", where);
   }
-  for (const char *key : {"binary_data_size", "binary_data", "binary_data_output",
-                          "shared_memory_region", "classification"}) {
-    if (is_set(*it, key)) {
+  for (const auto &[key, value] : parameters->items()) {
+    if (value.is_null() || (value.is_boolean() && !value.get<bool>())) {
+      continue;
+    }
+    const bool outside = key == "binary_data_size" || key == "binary_data" ||
+                         key == "binary_data_output" || key.starts_with("shared_memory_");
+    if (outside) {
       return fail(ErrorCode::kUnsupported,
                   "{}: parameter \"{}\" is not supported; send and ask for JSON tensors", where,
                   key);
+    }
+    if (request) {
+      return fail(ErrorCode::kUnsupported, "{}: parameter \"{}\" is not supported", where,
+                  key.substr(0, 100));
     }
   }
   return {};
 }
 
-Result<Tensor> read_tensor(const Json &json, const std::string &where) {
+Result<Tensor> read_tensor(const Json &json, const std::string &where, bool request) {
   if (!json.is_object()) {
     return fail(ErrorCode::kInvalidArgument, "{} is not an object", where);
   }
   Tensor tensor;
   KESTREL_ASSIGN(tensor.name, string_member(json, "name", where));
   KESTREL_ASSIGN(const std::string datatype, string_member(json, "datatype", where));
-  KESTREL_TRY(check_parameters(json, where));
+  KESTREL_TRY(check_parameters(json, where, request));
   const auto shape = json.find("shape");
   if (shape == json.end() || !shape->is_array() || shape->empty() ||
       shape->size() > kMaxTensorRank) {
@@ -228,22 +239,23 @@ Result<Tensor> read_tensor(const Json &json, const std::string &where) {
   return tensor;
 }
 
-Result<std::vector<Tensor>> read_tensors(const Json &json, const char *key) {
+Result<std::vector<Tensor>> read_tensors(const Json &json, const char *key, bool request) {
   const auto list = json.find(key);
   if (list == json.end() || !list->is_array() || list->empty()) {
     return fail(ErrorCode::kInvalidArgument, "member \"{}\" (an array of tensors) is missing", key);
   }
   std::vector<Tensor> tensors;
   for (const Json &item : *list) {
-    KESTREL_ASSIGN(Tensor tensor, read_tensor(item, fmt::format("{}[{}]", key, tensors.size())));
+    KESTREL_ASSIGN(Tensor tensor,
+                   read_tensor(item, fmt::format("{}[{}]", key, tensors.size()), request));
     tensors.push_back(std::move(tensor));
   }
   return tensors;
 }
 
 Result<std::optional<std::string>> read_id(const Json &json) {
-  const auto id = json.find("id");
-  if (id == json.end()) {
+  const Json *id = member(json, "id");
+  if (id == nullptr) {
     return std::optional<std::string>{};
   }
   if (!id->is_string()) {
@@ -327,9 +339,9 @@ Result<InferRequest> parse_infer_request(std::string_view text) {
   KESTREL_ASSIGN(const Json json, parse_object(text));
   InferRequest request;
   KESTREL_ASSIGN(request.id, read_id(json));
-  KESTREL_TRY(check_parameters(json, "request"));
-  KESTREL_ASSIGN(request.inputs, read_tensors(json, "inputs"));
-  if (const auto outputs = json.find("outputs"); outputs != json.end()) {
+  KESTREL_TRY(check_parameters(json, "request", true));
+  KESTREL_ASSIGN(request.inputs, read_tensors(json, "inputs", true));
+  if (const Json *outputs = member(json, "outputs"); outputs != nullptr) {
     if (!outputs->is_array()) {
       return fail(ErrorCode::kInvalidArgument, "member \"outputs\" is not an array");
     }
@@ -339,7 +351,7 @@ Result<InferRequest> parse_infer_request(std::string_view text) {
         return fail(ErrorCode::kInvalidArgument, "{} is not an object", where);
       }
       KESTREL_ASSIGN(std::string name, string_member(item, "name", where));
-      KESTREL_TRY(check_parameters(item, where));
+      KESTREL_TRY(check_parameters(item, where, true));
       request.outputs.push_back(std::move(name));
     }
   }
@@ -350,11 +362,11 @@ Result<InferResponse> parse_infer_response(std::string_view text) {
   KESTREL_ASSIGN(const Json json, parse_object(text));
   InferResponse response;
   KESTREL_ASSIGN(response.model_name, string_member(json, "model_name", "response"));
-  if (json.contains("model_version")) {
+  if (member(json, "model_version") != nullptr) {
     KESTREL_ASSIGN(response.model_version, string_member(json, "model_version", "response"));
   }
   KESTREL_ASSIGN(response.id, read_id(json));
-  KESTREL_ASSIGN(response.outputs, read_tensors(json, "outputs"));
+  KESTREL_ASSIGN(response.outputs, read_tensors(json, "outputs", false));
   return response;
 }
 

@@ -65,6 +65,65 @@ TEST_F(Server, HealthAndMetadata) {
   EXPECT_EQ(status_of(ask(get("/v2/models/fake/versions/1/ready"))), 200);
 }
 
+TEST_F(Server, HeadIsGetWithoutTheBody) {
+  start();
+  RawSocket socket(server->port()); // one connection: a body too many would spoil what follows
+  const auto length = [](const std::string &answer) {
+    const std::size_t at = answer.find("Content-Length: ");
+    return at == std::string::npos ? -1 : std::atoi(answer.c_str() + at + 16);
+  };
+  const auto head_of = [&](const std::string &path) {
+    EXPECT_TRUE(socket.send(fmt::format("HEAD {} HTTP/1.1\r\nHost: x\r\n\r\n", path)));
+    return socket.header();
+  };
+  for (const char *path : {"/v2/health/live", "/v2/health/ready", "/v2", "/v2/models/fake",
+                           "/v2/models/fake/ready", "/v2/models/none", "/nothing"}) {
+    const auto head = head_of(path);
+    EXPECT_TRUE(socket.send(get(path)));
+    const auto full = socket.response();
+    EXPECT_EQ(status_of(head), status_of(full)) << path;
+    EXPECT_EQ(length(head), length(full)) << path;
+    EXPECT_EQ(static_cast<int>(body_of(full).size()), length(head)) << path;
+  }
+  const auto infer = head_of(kInfer);
+  EXPECT_EQ(status_of(infer), 405);
+  EXPECT_NE(infer.find("Allow: POST\r\n"), std::string::npos) << infer;
+  EXPECT_TRUE(socket.send(post("/v2/health/live", "{}")));
+  EXPECT_NE(socket.response().find("Allow: GET, HEAD\r\n"), std::string::npos);
+  server->begin_drain();
+  EXPECT_EQ(status_of(head_of("/v2/health/ready")), 503);
+}
+
+TEST_F(Server, NullMembersAreAbsent) {
+  start();
+  const auto answer = ask(post(
+      kInfer, R"({"id":null,"parameters":null,"outputs":null,"inputs":[{"name":"image",)"
+              R"("shape":[1,1,2,2],"datatype":"UINT8","data":[7,0,0,0],"parameters":null}]})"));
+  ASSERT_EQ(status_of(answer), 200) << answer;
+  EXPECT_FALSE(Json::parse(body_of(answer)).contains("id"));
+  EXPECT_EQ(Json::parse(body_of(answer))["outputs"].size(), 2U);
+  const auto refused =
+      ask(post(kInfer, R"({"parameters":{"timeout":5},"inputs":[{"name":"image","shape":[1,1,2,2],)"
+                       R"("datatype":"UINT8","data":[7,0,0,0]}]})"));
+  EXPECT_EQ(status_of(refused), 400);
+  EXPECT_NE(body_of(refused).find("timeout"), std::string::npos) << refused;
+}
+
+TEST_F(Server, TheFilesOwnFormOfAnImageIsTakenToo) {
+  control.other_shape = {2, 2, 1};
+  start();
+  for (const char *shape : {"[1,1,2,2]", "[1,2,2,1]"}) {
+    const auto answer = ask(post(kInfer, fmt::format(R"({{"inputs":[{{"name":"image","shape":{},)"
+                                                     R"("datatype":"UINT8","data":[7,0,0,0]}}]}})",
+                                                     shape)));
+    ASSERT_EQ(status_of(answer), 200) << answer;
+    EXPECT_EQ(Json::parse(body_of(answer))["outputs"][1]["data"], Json({7}));
+  }
+  const auto other = ask(post(kInfer, R"({"inputs":[{"name":"image","shape":[1,2,1,2],)"
+                                      R"("datatype":"UINT8","data":[7,0,0,0]}]})"));
+  EXPECT_EQ(status_of(other), 400);
+}
+
 TEST_F(Server, InferEchoesIdAndClassifiesBatches) {
   start();
   const auto answer = ask(post(kInfer, kGood));

@@ -49,6 +49,41 @@ TEST(Oip, ReadsEveryDatatype) {
             (std::vector<std::int64_t>{std::numeric_limits<std::int64_t>::min(), 7}));
 }
 
+TEST(Oip, NullMeansAbsent) {
+  const auto r = parse_infer_request(
+      R"({"id":null,"parameters":null,"outputs":null,"inputs":[{"name":"image","datatype":"UINT8",)"
+      R"("shape":[1],"data":[7],"parameters":null}]})");
+  ASSERT_TRUE(r) << r.error().message;
+  EXPECT_EQ(r->id, std::nullopt);
+  EXPECT_TRUE(r->outputs.empty());
+  // Deeper down, and beside what turns an extension off.
+  const auto deeper = parse_infer_request(
+      R"({"parameters":{"priority":null,"binary_data_output":false},)"
+      R"("outputs":[{"name":"class","parameters":null},)"
+      R"({"name":"probabilities","parameters":{"binary_data":false,"classification":null}}],)"
+      R"("inputs":[{"name":"image","datatype":"UINT8","shape":[1],"data":[7],)"
+      R"("parameters":{"binary_data_size":null}}]})");
+  ASSERT_TRUE(deeper) << deeper.error().message;
+  EXPECT_EQ(deeper->outputs, (std::vector<std::string>{"class", "probabilities"}));
+  const auto response = parse_infer_response(
+      R"({"model_name":"m","model_version":null,"id":null,"parameters":null,"outputs":[)"
+      R"({"name":"p","datatype":"FP32","shape":[1],"data":[1],"parameters":null}]})");
+  ASSERT_TRUE(response) << response.error().message;
+  EXPECT_EQ(response->id, std::nullopt);
+  EXPECT_TRUE(response->model_version.empty());
+}
+
+TEST(Oip, ResponsesMayCarryParameters) {
+  const auto with = [](const std::string &parameters) {
+    return parse_infer_response(
+        R"({"model_name":"m","parameters":{"sequence_id":0},"outputs":[{"name":"p",)"
+        R"("datatype":"FP32","shape":[1],"data":[1],"parameters":)" +
+        parameters + "}]}");
+  };
+  EXPECT_TRUE(with(R"({"content_type":"np"})"));
+  EXPECT_FALSE(with(R"({"binary_data_size":4})"));
+}
+
 struct Bad {
   const char *why;
   std::string text;
@@ -96,6 +131,17 @@ TEST(Oip, RefusesBadRequestsByName) {
       {"binary",
        R"({"inputs":[{"name":"i","datatype":"FP32","shape":[1],"parameters":{"binary_data_size":4}}]})",
        ErrorCode::kUnsupported, "binary_data_size"},
+      {"priority",
+       R"({"parameters":{"priority":1},"inputs":[{"name":"i","datatype":"FP32","shape":[1],"data":[1]}]})",
+       ErrorCode::kUnsupported, "request: parameter \"priority\""},
+      {"a parameter of an input",
+       R"({"inputs":[{"name":"i","datatype":"FP32","shape":[1],"data":[1],"parameters":{"content_type":"np"}}]})",
+       ErrorCode::kUnsupported, "inputs[0]: parameter \"content_type\""},
+      {"a parameter of an output",
+       R"({"outputs":[{"name":"class","parameters":{"classification":3}}],"inputs":[{"name":"i","datatype":"FP32","shape":[1],"data":[1]}]})",
+       ErrorCode::kUnsupported, "outputs[0]: parameter \"classification\""},
+      {"inputs null", R"({"inputs":null})", ErrorCode::kInvalidArgument, "inputs"},
+      {"id 0", R"({"id":0,"inputs":[]})", ErrorCode::kInvalidArgument, "id"},
       {"parameters not object",
        R"({"parameters":[],"inputs":[{"name":"i","datatype":"FP32","shape":[1],"data":[1]}]})",
        ErrorCode::kInvalidArgument, "parameters"},

@@ -33,6 +33,7 @@ struct FakeControl {
   std::atomic<int> calls = 0;
   std::atomic<bool> fails = false;
   std::atomic<bool> wrong_size = false;
+  std::vector<std::int64_t> other_shape; ///< ModelInfo::other_image_shape
 
   void hold() {
     const std::lock_guard lock(mutex);
@@ -65,6 +66,7 @@ public:
     info_.platform = "test";
     info_.image_shape = {1, 2, 2};
     info_.classes = 10;
+    info_.other_image_shape = control.other_shape;
   }
   [[nodiscard]] const ModelInfo &info() const noexcept override { return info_; }
   [[nodiscard]] Result<std::vector<float>> classify(std::span<const float> images,
@@ -142,6 +144,16 @@ public:
         return std::exchange(kept_, {});
       }
     }
+  }
+  /// Reads one header alone: an answer without body, whatever its Content-Length.
+  [[nodiscard]] std::string header(std::chrono::milliseconds timeout = std::chrono::seconds(5)) {
+    const auto end = std::chrono::steady_clock::now() + timeout;
+    while (kept_.find("\r\n\r\n") == std::string::npos && more(end)) {
+    }
+    const std::size_t at = kept_.find("\r\n\r\n");
+    std::string one = kept_.substr(0, at == std::string::npos ? at : at + 4);
+    kept_.erase(0, one.size());
+    return one;
   }
   /// Whether the peer closes the connection within `timeout` (what it sends is dropped).
   [[nodiscard]] bool closes(std::chrono::milliseconds timeout = std::chrono::seconds(5)) {

@@ -60,12 +60,14 @@ inline constexpr int kMaxJsonDepth = 24;
 /// Tensors of higher rank are refused.
 inline constexpr std::size_t kMaxTensorRank = 8;
 
-/// Reads an infer request. `data` may be flat or nested as the shape says. Errors name the member
+/// Reads an infer request. `data` may be flat or nested as the shape says. Optional members ("id",
+/// "parameters", "outputs", a single parameter) that are null are absent. Errors name the member
 /// and what is expected: kParse (not JSON), kInvalidArgument (missing or wrong member, a value out
 /// of the datatype's range, not finite), kShapeMismatch (element count), kUnsupported (datatype,
-/// binary extension).
+/// any parameter that asks for something).
 [[nodiscard]] Result<InferRequest> parse_infer_request(std::string_view json);
-/// Reads an infer response, as strictly.
+/// Reads an infer response, as strictly, but for parameters: only tensors outside of the JSON are
+/// refused.
 [[nodiscard]] Result<InferResponse> parse_infer_response(std::string_view json);
 
 /// JSON text of a request or response. Floats are written with the fewest digits that read back to

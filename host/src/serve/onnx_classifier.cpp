@@ -193,10 +193,22 @@ public:
     KESTREL_TRY(read_scores());
     return std::move(out_);
   }
+  /// "Softmax (node 'x')".
+  static std::string described(const onnx::Node &node) {
+    return node.name().empty()
+               ? brief(op_of(node))
+               : fmt::format("{} (node '{}')", brief(op_of(node)), brief(node.name()));
+  }
+
   /// Name of the graph's input, once read.
   [[nodiscard]] const std::string &input() const { return input_; }
   /// Softmaxes by their parts that lead to the output, by the tensor they give.
   [[nodiscard]] const std::map<std::string, WrittenOut> &parts() const { return written_out_; }
+  /// What the softmaxes give that decided on the scores: held to be distributions for every image.
+  [[nodiscard]] const std::set<std::string> &ends() const { return ends_; }
+  [[nodiscard]] bool is_constant(const std::string &tensor) const {
+    return constants_.contains(tensor);
+  }
 
 private:
   Result<void> read_wiring();
@@ -236,13 +248,6 @@ private:
   std::optional<WrittenOut> written_out(const onnx::Node &sum, const std::string &terms,
                                         bool log) const;
 
-  /// "Softmax (node 'x')".
-  static std::string described(const onnx::Node &node) {
-    return node.name().empty()
-               ? brief(op_of(node))
-               : fmt::format("{} (node '{}')", brief(op_of(node)), brief(node.name()));
-  }
-
   const onnx::Graph &graph_;
   const std::string &name_;
   std::map<std::string, const onnx::Node *, std::less<>> producers_;
@@ -250,6 +255,7 @@ private:
   std::set<std::string, std::less<>> constants_;
   std::string input_;
   std::map<std::string, WrittenOut> written_out_;
+  std::set<std::string> ends_;
   OnnxClassifier out_;
 };
 
@@ -605,6 +611,7 @@ Result<void> Reader::read_scores() {
         return refuse(*node, " and more behind it");
       }
       (log == 1 ? log_softmax : softmax) = node;
+      ends_.insert(node->output(0));
       if (parts) {
         written_out_.emplace(node->output(0), *parts);
       }
@@ -719,6 +726,54 @@ void axes_as_attribute(onnx::Graph &graph) {
   }
 }
 
+/// Refuses what OpenCV 4.6 is known to compute in another way without saying so, and fills in a
+/// default that it has wrong.
+Result<void> mend_operators(onnx::Model &model, const Reader &reader, const std::string &name) {
+  std::int64_t opset = 1;
+  for (const onnx::OperatorSet &set : model.opset_import()) {
+    opset = set.domain().empty() || set.domain() == "ai.onnx" ? set.version() : opset;
+  }
+  for (onnx::Node &node : *model.mutable_graph()->mutable_node()) {
+    const std::string op = op_of(node);
+    const auto refuse = [&](std::string_view what) {
+      return fail(ErrorCode::kUnsupported, "{}: {} {} is not supported", name,
+                  Reader::described(node), what);
+    };
+    const onnx::Attribute *auto_pad = attribute(node, "auto_pad");
+    if (auto_pad != nullptr && auto_pad->s() == "SAME_LOWER") {
+      return refuse("with auto_pad SAME_LOWER");
+    }
+    if (op == "AveragePool") {
+      const onnx::Attribute *include = attribute(node, "count_include_pad");
+      const onnx::Attribute *pads = attribute(node, "pads");
+      const bool padded =
+          (auto_pad != nullptr && auto_pad->s() == "SAME_UPPER") ||
+          (pads != nullptr && std::any_of(pads->ints().begin(), pads->ints().end(),
+                                          [](std::int64_t pad) { return pad != 0; }));
+      if (include != nullptr && include->i() != 0 && padded) {
+        return refuse("with count_include_pad");
+      }
+    }
+    if (op == "MatMul" && node.input_size() == 2 && !reader.is_constant(node.input(0)) &&
+        !reader.is_constant(node.input(1))) {
+      return refuse("of two computed operands");
+    }
+    if (op == "Softmax" || op == "LogSoftmax") {
+      const onnx::Attribute *axis = attribute(node, "axis");
+      if (opset >= 13 && axis == nullptr) {
+        onnx::Attribute &last = *node.add_attribute();
+        last.set_name("axis");
+        last.set_type(2);
+        last.set_i(-1);
+      } else if (opset < 13 && (axis == nullptr || axis->i() != -1) &&
+                 !reader.ends().contains(node.output(0))) {
+        return refuse("in the middle of a network, over an axis other than -1 and all behind it,");
+      }
+    }
+  }
+  return {};
+}
+
 /// Puts the operator itself where its parts were.
 void put_together(onnx::Graph &graph, const std::map<std::string, WrittenOut> &parts) {
   for (onnx::Node &node : *graph.mutable_node()) {
@@ -793,9 +848,10 @@ Result<OnnxClassifier> read_onnx_classifier(std::span<const std::uint8_t> bytes,
   Reader reader(model.graph(), name);
   KESTREL_ASSIGN(OnnxClassifier out, reader.read(image_shape, classes));
   fill_in_extents(*model.mutable_graph(), reader.input(), out);
-  KESTREL_TRY(rewrite_gemm(*model.mutable_graph(), name));
   put_together(*model.mutable_graph(), reader.parts());
   prune(*model.mutable_graph());
+  KESTREL_TRY(mend_operators(model, reader, name));
+  KESTREL_TRY(rewrite_gemm(*model.mutable_graph(), name));
   axes_as_attribute(*model.mutable_graph());
   out.model = model.SerializeAsString();
   return out;

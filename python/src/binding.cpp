@@ -20,6 +20,10 @@
 #include "sw_ref/thc/fast.hpp"
 #include "sw_ref/thc/solver.hpp"
 
+#if PYBIND11_VERSION_HEX < 0x020C0000
+#error "pybind11 before 2.12 reads NumPy 2's arrays as garbage"
+#endif
+
 namespace py = pybind11;
 
 namespace kestrel::thc {
@@ -56,6 +60,29 @@ template <typename Array> auto span_of(const Array &array, const char *name) {
   }
   return std::span(array.data(), static_cast<std::size_t>(array.size()));
 }
+/// An array that is worked on in place: anything that would need a copy is refused by name.
+Floats in_place(const py::array &array, const char *name) {
+  if (!py::isinstance<Floats>(array)) {
+    throw py::type_error(fmt::format("{} is {}{}: contiguous float32 is needed", name,
+                                     py::str(array.dtype()).cast<std::string>(),
+                                     array.flags() & py::array::c_style ? "" : ", not contiguous"));
+  }
+  if (!array.writeable()) {
+    throw py::type_error(fmt::format("{} is read-only: the result is written into it", name));
+  }
+  return py::reinterpret_borrow<Floats>(array);
+}
+
+/// What the import checks: an array as this module sees it.
+py::tuple seen(const Floats &array) {
+  const auto values = span_of(array, "array");
+  double sum = 0.0;
+  for (const float value : values) {
+    sum += static_cast<double>(value);
+  }
+  return py::make_tuple(array.itemsize(), values.size(), sum);
+}
+
 template <typename Array> auto writable(Array &array, const char *name) {
   if (array.ndim() != 1) {
     throw py::value_error(fmt::format("{} must have one dimension", name));
@@ -300,6 +327,8 @@ PYBIND11_MODULE(_core, m) {
   m.doc() = "Workers, aggregator and codec of Tensor Homomorphic Compression.";
   py::register_exception<ThcError>(m, "ThcError", PyExc_RuntimeError);
   m.attr("MAX_WORKERS") = kMaxWorkers;
+  m.attr("__version__") = KESTREL_VERSION;
+  m.def("_seen", &seen, py::arg("array"), "(item size, size, sum) of a float32 array.");
 
   py::class_<ref::Table>(m, "Table",
                          "A quantisation table; equal on all workers and the aggregator.")
@@ -327,9 +356,11 @@ PYBIND11_MODULE(_core, m) {
            py::arg("faults") = py::dict())
       .def(
           "all_reduce_mean",
-          [](Worker &worker, Floats tensor, std::optional<Floats> error) {
-            const auto x = writable(tensor, "tensor");
-            const auto e = error ? writable(*error, "error") : std::span<float>();
+          [](Worker &worker, const py::array &tensor, const std::optional<py::array> &error) {
+            auto tensor_floats = in_place(tensor, "tensor");
+            auto error_floats = error ? in_place(*error, "error") : Floats();
+            const auto x = writable(tensor_floats, "tensor");
+            const auto e = error ? writable(error_floats, "error") : std::span<float>();
             kestrel::Result<void> result;
             {
               const py::gil_scoped_release release;

@@ -598,7 +598,7 @@ def thc_hook(state, bucket):
             return
         outcome.append(error)
         # NaN, so that nobody mistakes what is there for gradients.
-        if cuda:
+        if cuda and buffer.layout == torch.strided:
             state._staging_of(buffer).fill(buffer, float("nan"))
         elif buffer.layout == torch.strided:
             buffer.fill_(float("nan"))

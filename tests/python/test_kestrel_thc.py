@@ -1,16 +1,21 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
 # Copyright The Kestrel Authors
-"""The Python package kestrel_thc: binding, and the hook in real DistributedDataParallel processes."""
+"""The Python package kestrel_thc: binding and packaging. The hook: test_kestrel_thc_hook.py."""
 
+import ast
+import contextlib
+import io
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
+import tomllib
 import unittest
 
 import numpy as np
@@ -18,6 +23,7 @@ import numpy as np
 import kestrel_thc
 from kestrel_thc import Aggregator, Codec, Table, ThcError, Worker
 
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 SEED = int(os.environ.get("KESTREL_SEED", "7"), 0)
 
 
@@ -98,8 +104,22 @@ class Binding(unittest.TestCase):
             worker.all_reduce_mean(x)
         with self.assertRaisesRegex(ThcError, "coordinate 3 "):
             Codec().add(x)
+        # What would need a copy is refused by name, before anything is sent.
+        before = worker.stats()
+        for tensor, said in (
+            (np.ones(10), "tensor is float64: contiguous float32"),
+            (np.ones(10, np.float16), "tensor is float16: contiguous float32"),
+            (np.ones(20, np.float32)[::2], "tensor is float32, not contiguous: "),
+            (np.ones(10, ">f4"), "tensor is >f4: "),
+            (np.broadcast_to(np.float32(1), (1,)), "tensor is read-only: "),
+        ):
+            with self.assertRaisesRegex(TypeError, said):
+                worker.all_reduce_mean(tensor)
+        with self.assertRaisesRegex(TypeError, "error is float64: "):
+            worker.all_reduce_mean(np.ones(10, np.float32), np.ones(10))
         with self.assertRaises(TypeError):
-            worker.all_reduce_mean(np.ones(10))  # float64 would be a copy
+            worker.all_reduce_mean([1.0, 2.0])
+        self.assertEqual(worker.stats(), before)
         with self.assertRaises(ValueError):
             worker.all_reduce_mean(np.ones((2, 5), np.float32))
         with self.assertRaises(ValueError):
@@ -185,141 +205,81 @@ class Command(unittest.TestCase):
             self.assertIn("kestrel aggregator: ", done.stderr)
 
 
-# --- in worker processes ---
+def example_of(page):
+    """The text of the first example in Python on a page of docs/."""
+    with open(os.path.join(ROOT, "docs", page)) as file:
+        return re.search(r"^```python\n(.*?)^```", file.read(), re.MULTILINE | re.DOTALL)[1]
 
 
-def ddp_process(rank, size, port, folder, aggregator):
-    """Trains a small model in several ways; asserts, so that a failure ends the process."""
-    import torch
-    import torch.distributed as dist
-    from torch.nn.parallel import DistributedDataParallel
+class Docs(unittest.TestCase):
+    def test_example_of_the_worker_page(self):
+        text = example_of("thc_worker.md")
+        self.assertLessEqual(len(text.splitlines()), 12)
+        names = {}
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            exec(compile(text, "docs/thc_worker.md", "exec"), names)
+        np.testing.assert_array_equal(names["gradients"][0], names["gradients"][1])
+        error = float(said.getvalue().split()[-1])
+        self.assertGreater(error, 1e-4)
+        self.assertLess(error, 0.05)
 
-    torch.set_num_threads(1)
-    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
-    dist.init_process_group("gloo", rank=rank, world_size=size)
-    data = torch.Generator().manual_seed(100 + rank)
 
-    def train(steps, state_from=None, start=0, model_from=None, **options):
-        torch.manual_seed(1)
-        net = torch.nn.Sequential(
-            torch.nn.Linear(20, 300), torch.nn.ReLU(), torch.nn.Linear(300, 5)
-        )
-        if model_from is not None:
-            net.load_state_dict(model_from)
-        # Small buckets, so that there are several and DDP rebuilds them after the first iteration.
-        model = DistributedDataParallel(net, bucket_cap_mb=0.01)
-        state = None
-        if options.pop("compressed", True):
-            state = kestrel_thc.ThcState(model, **options)
-            if state_from is not None:
-                state.load_state_dict(state_from)
-            model.register_comm_hook(state, kestrel_thc.thc_hook)
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
-        data.manual_seed(100 + rank)
-        for step in range(start + steps):
-            x = torch.randn(16, 20, generator=data)
-            y = torch.randint(5, (16,), generator=data)
-            if step < start:
+class Package(unittest.TestCase):
+    def test_numpy_is_the_one_meant(self):
+        wanted = os.environ.get("KESTREL_EXPECT_NUMPY")
+        if wanted:
+            self.assertEqual(np.__version__.split(".")[0], wanted)
+
+    def test_other_numpy_is_refused_by_name(self):
+        script = "import numpy; numpy.__version__ = '3.0.1'; import kestrel_thc"
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("ImportError: kestrel_thc does not know NumPy 3.0.1", done.stderr)
+
+    def test_garbage_for_an_array_is_refused_by_name(self):
+        kestrel_thc._refuse_wrong_numpy(kestrel_thc._core._seen)
+        for seen in (lambda a: (4, 5, 14.0), lambda a: (0, 5, 15.0), lambda a: 1 / 0):
+            with self.assertRaisesRegex(ImportError, f"arrays of NumPy {np.__version__}: it was"):
+                kestrel_thc._refuse_wrong_numpy(seen)
+
+    def test_stub_is_the_module(self):
+        """Every name of _core.pyi is in the module with the same arguments, and the other way round."""
+        with open(os.path.join(os.path.dirname(kestrel_thc.__file__), "_core.pyi")) as file:
+            stub = ast.parse(file.read())
+        core, found = kestrel_thc._core, set()
+        for node in stub.body:
+            if isinstance(node, ast.AnnAssign):
+                found.add(node.target.id)
+            if not isinstance(node, ast.ClassDef):
                 continue
-            optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(model(x), y).backward()
-            optimizer.step()
-        return net, state
+            found.add(node.name)
+            methods = [m for m in node.body if isinstance(m, ast.FunctionDef)]
+            own = {n for n in vars(getattr(core, node.name)) if not n.startswith("_")}
+            self.assertEqual({m.name for m in methods} - {"__init__"}, own if methods else set())
+            for method in methods:
+                bound = getattr(getattr(core, node.name), method.name)
+                if isinstance(bound, property):
+                    continue
+                names = [a.arg for a in method.args.args + method.args.kwonlyargs]
+                signature = bound.__doc__.splitlines()[0]
+                self.assertEqual(
+                    [n for n in re.findall(r"[(,] ?(\w+): ", signature) if n != "arg0"],
+                    names if "arg0" not in signature else ["self"], signature,
+                )
+        public = {n for n in vars(core) if not n.startswith("_")} | {"__version__"}
+        self.assertEqual(found, public)
 
-    def weights(net):
-        return torch.cat([p.detach().flatten() for p in net.parameters()])
-
-    def assert_replicas_equal(net):
-        mine = weights(net)
-        others = [torch.empty_like(mine) for _ in range(size)]
-        dist.all_gather(others, mine)
-        for other in others:
-            assert torch.equal(other, mine), "replicas differ"
-
-    exact, _ = train(8, compressed=False)
-    start, _ = train(0, compressed=False)
-    way = (weights(exact) - weights(start)).norm()
-
-    for where in (None, aggregator):
-        net, state = train(8, aggregator=where, measure_every=4)
-        assert_replicas_equal(net)
-        # The compressed run arrives near the exact one, compared with the way that both went.
-        distance = (weights(net) - weights(exact)).norm() / way
-        assert distance < 0.2, distance
-        stats = state.stats()
-        assert stats["iterations"] == 8
-        coordinates = sum(p.numel() for p in net.parameters())
-        assert stats["uncompressed_bytes"] == 8 * 4 * coordinates, stats
-        assert 0.001 < stats["nmse"] < 0.05, stats
-        assert sorted(state.errors) == ["0.bias", "0.weight", "2.bias", "2.weight"]
-        assert state.errors["0.weight"].any()
-
-        # All of the iterations uncompressed: exactly the plain run.
-        net, state = train(8, aggregator=where, warmup_rounds=8)
-        assert torch.equal(weights(net), weights(exact))
-        assert state.stats()["bytes_up"] == 0 and state.stats()["warmup_bytes"] > 0
-
-        # A checkpoint in the middle changes nothing.
-        whole, _ = train(6, aggregator=where)
-        half, state = train(3, aggregator=where)
-        path = os.path.join(folder, f"{rank}.pt")
-        torch.save({"model": half.state_dict(), "thc": state.state_dict()}, path)
-        saved = torch.load(path)
-        resumed, state = train(
-            3, saved["thc"], 3, saved["model"], aggregator=where
-        )
-        # DDP begins again with its first buckets, so noise differs; the error feedback is there.
-        assert (weights(resumed) - weights(whole)).norm() < 0.1 * way
-        assert state.iteration == 6
-        for broken in ({"version": 99}, {"rank": 5}, {"errors": {"x": torch.zeros(3)}}):
-            try:
-                state.load_state_dict({**saved["thc"], **broken})
-            except ValueError:
-                pass
-            else:
-                raise AssertionError(f"{broken} was accepted")
-
-    # A gradient that is not finite on one rank is an error on all, at once.
-    for bad_rank in range(2):
-        net = torch.nn.Linear(3, 1)
-        model = DistributedDataParallel(net)
-        model.register_comm_hook(kestrel_thc.ThcState(model), kestrel_thc.thc_hook)
-        x = torch.full((1, 3), float("nan") if rank == bad_rank else 1.0)
-        try:
-            model(x).sum().backward()
-        except RuntimeError as error:
-            wanted = "coordinate 0" if rank == bad_rank else "another rank"
-            assert wanted in str(error), error
-        else:
-            raise AssertionError("a NaN went through")
-    # Ranks that compress differently find out before anything is added.
-    model = DistributedDataParallel(torch.nn.Linear(3, 1))
-    model.register_comm_hook(kestrel_thc.ThcState(model, seed=rank), kestrel_thc.thc_hook)
-    try:
-        model(torch.ones(1, 3)).sum().backward()
-    except RuntimeError as error:
-        assert "another table, block size or seed" in str(error), error
-    else:
-        raise AssertionError("different seeds went through")
-    with open(os.path.join(folder, f"{rank}.done"), "w") as file:
-        file.write("done")
-
-
-class Hook(unittest.TestCase):
-    def test_in_ddp(self):
-        import torch.multiprocessing as mp
-
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        server = Aggregator()
-        with tempfile.TemporaryDirectory() as folder:
-            mp.spawn(ddp_process, (2, port, folder, server.endpoint), nprocs=2)
-            self.assertEqual(
-                sorted(n for n in os.listdir(folder) if n.endswith(".done")),
-                ["0.done", "1.done"],
-            )
-        self.assertGreater(server.stats()["complete"], 100)
+    def test_one_version_and_one_set_of_pins(self):
+        with open(os.path.join(ROOT, "CMakeLists.txt")) as file:
+            version = re.search(r"project\(\s*kestrel\s+VERSION ([0-9.]+)", file.read())[1]
+        self.assertEqual(kestrel_thc.__version__, version)
+        with open(os.path.join(ROOT, "python", "pyproject.toml"), "rb") as file:
+            wanted = tomllib.load(file)["build-system"]["requires"]
+        with open(os.path.join(ROOT, "scripts", "requirements-numpy2.txt")) as file:
+            pins = file.read().splitlines()
+        self.assertEqual(len(wanted), 2)
+        for pin in wanted:
+            self.assertIn(pin, pins)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ endfunction()
 
 set(suite_file tests/python/test_kestrel_thc.py)
 if(has_torch)
-  foreach(suite IN ITEMS Binding Docs)
+  foreach(suite IN ITEMS Binding Docs Package)
     kestrel_python_test(${suite} "${KESTREL_PYTHON}" unit 180 ${suite_file} ${suite})
   endforeach()
   kestrel_python_test(Hook "${KESTREL_PYTHON}" unit 300 tests/python/test_kestrel_thc_hook.py)
@@ -46,7 +46,7 @@ if(status EQUAL 0)
   list(GET answer 0 numpy2_suffix)
 endif()
 if(numpy2_suffix STREQUAL suffix)
-  foreach(suite IN ITEMS Binding Docs)
+  foreach(suite IN ITEMS Binding Docs Package)
     kestrel_python_test(${suite}.numpy2 "${numpy2}" unit 180 ${suite_file} ${suite})
     set_property(
       TEST python.thc.${suite}.numpy2
@@ -54,7 +54,7 @@ if(numpy2_suffix STREQUAL suffix)
       PROPERTY ENVIRONMENT KESTREL_EXPECT_NUMPY=2)
   endforeach()
   if(NOT KESTREL_SANITIZE)
-    kestrel_python_test(Wheel "${numpy2}" e2e 600 tests/python/test_wheel.py
+    kestrel_python_test(Wheel "${numpy2}" e2e 900 tests/python/test_wheel.py
                         "${CMAKE_BINARY_DIR}/wheel")
     set_tests_properties(python.thc.Wheel PROPERTIES PROCESSORS 2)
   endif()

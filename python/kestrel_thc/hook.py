@@ -199,11 +199,15 @@ class _GroupTransport:
         self.bytes_up = 0
         self.bytes_down = 0
         self.checked = False
+        # Tensors of the last exchange. gloo's threads let go of them a little after it; were theirs the
+        # last reference, they would need the interpreter, which may be ending: the process would abort.
+        self.kept = ()
 
     def _check(self):
         """All ranks must compress alike; seen once, before the first tensor."""
         everyone = [torch.empty_like(self.config) for _ in range(self.size)]
         dist.all_gather(everyone, self.config, group=self.group)
+        self.kept = (everyone,)
         for rank, other in enumerate(everyone):
             if not torch.equal(other, everyone[0]):
                 raise ThcError(
@@ -223,9 +227,10 @@ class _GroupTransport:
         except ThcError as problem:
             refused = problem
             norms = np.full(codec.blocks(len(x)), np.inf, np.float32)
-        norms = torch.from_numpy(norms)
-        dist.all_reduce(norms, op=dist.ReduceOp.MAX, group=self.group)
-        norms = norms.numpy()
+        largest = torch.from_numpy(norms)
+        self.kept += (largest,)
+        dist.all_reduce(largest, op=dist.ReduceOp.MAX, group=self.group)
+        norms = largest.numpy()
         if refused is not None:
             raise _NotFinite(str(refused))
         if not np.isfinite(norms).all():
@@ -237,15 +242,18 @@ class _GroupTransport:
         share = -(-packets // n) * 512
         out = np.zeros(n * share, np.uint8)
         out[: len(packed)] = packed
-        theirs = torch.empty(n * share, dtype=torch.uint8)
-        dist.all_to_all_single(theirs, torch.from_numpy(out), group=self.group)
-        theirs = theirs.numpy()
+        ours = torch.from_numpy(out)
+        received = torch.empty(n * share, dtype=torch.uint8)
+        dist.all_to_all_single(received, ours, group=self.group)
+        theirs = received.numpy()
         sums = np.zeros(2 * share, np.uint16)
         for w in range(n):
             codec.aggregate(theirs[w * share : (w + 1) * share], sums, overwrite=w == 0)
         mine = sums.view(np.uint8) if self.wide else sums.astype(np.uint8)
+        sent = torch.from_numpy(mine)
         gathered = [torch.empty(len(mine), dtype=torch.uint8) for _ in range(n)]
-        dist.all_gather(gathered, torch.from_numpy(mine), group=self.group)
+        dist.all_gather(gathered, sent, group=self.group)
+        self.kept = (largest, ours, received, sent, gathered)
         every = torch.cat(gathered).numpy()
         every = every.view(np.uint16) if self.wide else every.astype(np.uint16)
 

@@ -19,7 +19,7 @@ if(has_torch)
   foreach(suite IN ITEMS Binding Docs Package)
     kestrel_python_test(${suite} "${KESTREL_PYTHON}" unit 180 ${suite_file} ${suite})
   endforeach()
-  kestrel_python_test(Hook "${KESTREL_PYTHON}" unit 300 tests/python/test_kestrel_thc_hook.py)
+  kestrel_python_test(Hook "${KESTREL_PYTHON}" unit 600 tests/python/test_kestrel_thc_hook.py)
   if(TARGET kestrel)
     kestrel_python_test(Command "${KESTREL_PYTHON}" e2e 120 ${suite_file} Command)
     set_property(

@@ -47,6 +47,7 @@ class Worker:
         workers: int,
         *,
         job: int = 1,
+        run: int = 0,
         table: Table = ...,
         block_log2: int = 15,
         seed: int = 1,

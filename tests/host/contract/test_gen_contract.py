@@ -70,7 +70,7 @@ class Generator(unittest.TestCase):
 
     def test_wire_field_moved(self):
         def change(spec):
-            spec["fields"][3]["offset"] += 1
+            next(f for f in spec["fields"] if f["name"] == "flags")["offset"] += 1
         self.refused(change, "field flags", WIRE, "wire")
 
     def test_wire_head_is_one_beat(self):

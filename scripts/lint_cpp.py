@@ -17,9 +17,9 @@ them includes, one source that does; then all other sources that include a chang
 stops after S seconds of checking; the number of files left out is printed, and they are no failure.
 
 A file without a finding is remembered in build/lint_cache (KESTREL_LINT_CACHE: another folder) by a hash
-of its compile command, clang-tidy's version, .clang-tidy, and itself with all files of the repository and
-of the build folder that it includes, whether #if takes them or not. Headers of the system are not part of
-the hash: after an upgrade of a library use --no-cache.
+of its compile command, clang-tidy's version, the .clang-tidy files that hold for it, and itself with all
+files of the repository and of the build folder that it includes, whether #if takes them or not. Headers
+of the system are not part of the hash: after an upgrade of a library use --no-cache.
 
 Exit status: 0 no finding, 1 findings, 2 something else is wrong, 77 no clang-tidy (--skip-without-tool).
 """
@@ -45,6 +45,13 @@ INCLUDE = re.compile(rb'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"\n]+)[>"]', re.MUL
 def fail(message):
     print(f"lint_cpp.py: {message}", file=sys.stderr)
     sys.exit(2)
+
+
+def rules(file):
+    """The .clang-tidy files that hold for a source file: the repository's and those of its folders."""
+    folders = [folder for folder in file.parents if folder == ROOT or ROOT in folder.parents]
+    found = [folder / ".clang-tidy" for folder in reversed(folders)]
+    return "".join(path.read_text() for path in found if path.exists())
 
 
 def run(*command, cwd=ROOT):
@@ -227,8 +234,7 @@ def main():
 
     cache = pathlib.Path(os.environ.get("KESTREL_LINT_CACHE", ROOT / "build" / "lint_cache"))
     cache.mkdir(parents=True, exist_ok=True)
-    salt = version + (ROOT / ".clang-tidy").read_text()
-    keys = {file: sources.key(file, salt) for file in files}
+    keys = {file: sources.key(file, version + rules(file)) for file in files}
     known = set() if arguments.no_cache else {f for f in files if (cache / keys[f]).exists()}
     todo = [file for file in files if file not in known]
 

@@ -185,8 +185,10 @@ protected:
 
 // The memory at the AXI4 port of a model that has this prefix: the type of a member, and the
 // arguments before configuration and name that construct it.
+// NOLINTBEGIN(bugprone-macro-parentheses): `Model` is the name of a type
 #define KESTREL_TB_MEMORY_PORT(Model, prefix)                                                      \
   ::kestrel::tb::AxiMemoryPort<decltype(KESTREL_TB_AXI_READ(std::declval<Model &>(), prefix)),     \
                                decltype(KESTREL_TB_AXI_WRITE(std::declval<Model &>(), prefix))>
+// NOLINTEND(bugprone-macro-parentheses)
 #define KESTREL_TB_MEMORY_BINDING(model, prefix)                                                   \
   KESTREL_TB_AXI_READ(model, prefix), KESTREL_TB_AXI_WRITE(model, prefix)

@@ -95,7 +95,7 @@ private:
     event.order = order_++;
     events_.push(std::move(event));
   }
-  void transmit(Kind kind, unsigned port, std::vector<std::uint8_t> frame, Time now);
+  void transmit(Kind kind, unsigned port, const std::vector<std::uint8_t> &frame, Time now);
   void damage(std::vector<std::uint8_t> &frame);
   Result<void> at_switch(const Event &event);
   void at_host(const Event &event);
@@ -127,7 +127,8 @@ void Campaign::damage(std::vector<std::uint8_t> &frame) {
   frame[at] = static_cast<std::uint8_t>(frame[at] ^ (1U << upto(7)));
 }
 
-void Campaign::transmit(Kind kind, unsigned port, std::vector<std::uint8_t> frame, Time now) {
+void Campaign::transmit(Kind kind, unsigned port, const std::vector<std::uint8_t> &frame,
+                        Time now) {
   Event event;
   event.kind = kind;
   event.port = port;

@@ -44,10 +44,10 @@ struct FastWork {
 struct FastTable {
   alignas(64) std::uint8_t cell[256];   ///< whole part of a position -> cell
   alignas(64) std::uint32_t entry[256]; ///< the same -> lower value << 24 | width << 8 | cell
-  alignas(16) std::uint8_t lower[16];   ///< cell -> its lower value
-  alignas(16) std::uint8_t width[16];   ///< cell -> upper - lower value
-  alignas(16) std::uint8_t values[16];  ///< index, modulo the size of the table -> value
   alignas(64) std::uint16_t pair[256]; ///< packed byte -> the two values, the first in the low byte
+  alignas(16) std::uint8_t lower[16];  ///< cell -> its lower value
+  alignas(16) std::uint8_t width[16];  ///< cell -> upper - lower value
+  alignas(16) std::uint8_t values[16]; ///< index, modulo the size of the table -> value
   std::uint8_t index_mask;             ///< 2^bits - 1
 };
 

@@ -36,7 +36,7 @@ inline constexpr int kFixedBits = 27;    ///< width of a block fixed-point value
 
 /// v / 2^n rounded to nearest, ties to even. 0 <= n <= 62.
 [[nodiscard]] constexpr std::int64_t shift_right_rne(std::int64_t v, int n) {
-  if (n == 0)
+  if (n <= 0)
     return v;
   const std::int64_t floor = v >> n;
   const std::int64_t rest = v - (floor << n);

@@ -576,7 +576,8 @@ Result<void> Reader::read_scores() {
     std::string tensor;
     bool computed; ///< arithmetic lies between here and the output
     int log;       ///< logarithms less exponentials between here and the output
-    auto operator<=>(const Place &) const = default;
+    // clang-tidy 14 takes the zero that the compiler writes into it for a null pointer.
+    auto operator<=>(const Place &) const = default; // NOLINT(modernize-use-nullptr)
   };
   const onnx::Node *softmax = nullptr;
   const onnx::Node *log_softmax = nullptr;

@@ -159,6 +159,7 @@ Result<RoundTrip> round_trip(Device &device, std::span<const float> x, std::size
   std::vector<std::uint8_t> contributors;
   for (const Group &g : groups) {
     std::vector<std::span<const std::uint8_t>> parts;
+    parts.reserve(who.size());
     for (const unsigned worker : who)
       parts.push_back(
           std::span(r.packed).subspan((worker * r.padded + g.first) / 2, g.coordinates / 2));

@@ -323,6 +323,7 @@ private:
                    "{}: {} refuses its {} workers: the job was started with {} there, or its "
                    "quorum is larger",
                    who, channel_->peer(), options_.workers, h.fan_in);
+      // NOLINTNEXTLINE(bugprone-branch-clone): the last branch does the same for another reason
     } else if (h.bitmap == 0 && answers_of_round_ == 0) {
       start_anew(); // nothing of the round is known to anybody who is asked
     } else if (h.bitmap == 0) {

@@ -59,6 +59,7 @@ protected:
   [[nodiscard]] Outcome run(std::vector<std::string> arguments) const {
     arguments.insert(arguments.begin(), KESTREL_PROGRAM);
     std::vector<char *> argv;
+    argv.reserve(arguments.size() + 1);
     for (std::string &argument : arguments) {
       argv.push_back(argument.data());
     }

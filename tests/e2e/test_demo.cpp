@@ -26,7 +26,7 @@ protected:
     const Outcome outcome = run(arguments);
     EXPECT_EQ(outcome.status, 0) << outcome.err;
     EXPECT_NE(outcome.out.find("accuracy on 600 test images"), std::string::npos) << outcome.out;
-    const nlohmann::json json = read_json("demo.json");
+    nlohmann::json json = read_json("demo.json");
     EXPECT_EQ(json["rtl"]["images"], 2);
     EXPECT_EQ(json["rtl"]["agreement"], 1.0);
     EXPECT_EQ(json["functional"]["images"], 600);

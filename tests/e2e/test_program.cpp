@@ -228,7 +228,7 @@ TEST_F(Program, DcProcessFailuresAreTold) {
   const auto timeout = serve::DcProcess::start(silent);
   ASSERT_FALSE(timeout);
   EXPECT_EQ(timeout.error().code, ErrorCode::kTimeout);
-  EXPECT_FALSE(alive(std::atoi(read(path("pid")).c_str())));
+  EXPECT_FALSE(alive(std::stoi(read(path("pid")))));
   // One that dies is noticed when it is stopped, one that ignores SIGTERM is killed.
   auto killed = serve::DcProcess::start(dc_options({"dc", "--model", kDc}));
   ASSERT_TRUE(killed) << killed.error().message;

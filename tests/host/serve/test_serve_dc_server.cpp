@@ -70,7 +70,7 @@ TEST_F(Server, HeadIsGetWithoutTheBody) {
   RawSocket socket(server->port()); // one connection: a body too many would spoil what follows
   const auto length = [](const std::string &answer) {
     const std::size_t at = answer.find("Content-Length: ");
-    return at == std::string::npos ? -1 : std::atoi(answer.c_str() + at + 16);
+    return at == std::string::npos ? -1 : std::stoi(answer.substr(at + 16));
   };
   const auto head_of = [&](const std::string &path) {
     EXPECT_TRUE(socket.send(fmt::format("HEAD {} HTTP/1.1\r\nHost: x\r\n\r\n", path)));

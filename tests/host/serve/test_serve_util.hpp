@@ -7,8 +7,11 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <charconv>
 #include <chrono>
+#include <cmath>
 #include <condition_variable>
+#include <cstdlib>
 #include <cstring>
 #include <functional>
 #include <mutex>
@@ -78,7 +81,7 @@ public:
     }
     std::vector<float> out(count * 10, 0.01F);
     for (std::size_t i = 0; i < count; ++i) {
-      const auto pixel = static_cast<std::size_t>(images[4 * i] * 255.0F + 0.5F);
+      const auto pixel = static_cast<std::size_t>(std::lround(images[4 * i] * 255.0F));
       out[10 * i + pixel % 10] = 0.91F;
     }
     if (control_.wrong_size) {
@@ -189,9 +192,10 @@ private:
 
 /// Status code of a response text, 0 when it is none.
 inline int status_of(std::string_view response) {
-  return response.starts_with("HTTP/1.1 ") && response.size() > 12
-             ? std::atoi(std::string(response.substr(9, 3)).c_str())
-             : 0;
+  int status = 0;
+  if (response.starts_with("HTTP/1.1 ") && response.size() > 12)
+    std::from_chars(response.data() + 9, response.data() + 12, status);
+  return status;
 }
 inline std::string body_of(std::string_view response) {
   const std::size_t at = response.find("\r\n\r\n");
@@ -217,8 +221,9 @@ public:
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t size = sizeof(address);
-    ::bind(fd_, reinterpret_cast<const sockaddr *>(&address), size);
-    ::listen(fd_, 16);
+    if (::bind(fd_, reinterpret_cast<const sockaddr *>(&address), size) != 0 ||
+        ::listen(fd_, 16) != 0)
+      std::abort(); // a test cannot go on without its server
     ::getsockname(fd_, reinterpret_cast<sockaddr *>(&address), &size);
     port_ = ntohs(address.sin_port);
     thread_ = std::thread([this] {

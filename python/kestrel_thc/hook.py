@@ -3,7 +3,6 @@
 """A communication hook of torch.distributed's DistributedDataParallel."""
 
 import concurrent.futures
-import inspect
 import logging
 import random
 
@@ -41,22 +40,17 @@ def _own_group(group):
     The exchange runs on a thread of its own. On DDP's group its operations would come between those of
     DDP and of the model, in an order that differs from rank to rank.
     """
+    size, world = dist.get_world_size(group), dist.get_world_size()
+    if size != world:
+        # The other processes of the world do not take part in this call. new_group has an option for that,
+        # but it counts groups on those that call it only: the next group which all make gets another name
+        # here than there, and its members wait for each other in vain.
+        raise ValueError(
+            f"the process group has {size} of {world} ranks: have all {world} call "
+            "torch.distributed.new_group(ranks, backend='gloo') and pass the group as exchange_group"
+        )
     timeout = _timeout_of(group)
-    options = {"backend": "gloo"}
-    if timeout is not None:
-        options["timeout"] = timeout
-    size = dist.get_world_size(group)
-    if size != dist.get_world_size():
-        # The other processes of the world do not take part in the call.
-        if "use_local_synchronization" not in inspect.signature(dist.new_group).parameters:
-            raise ValueError(
-                f"the process group has {size} of {dist.get_world_size()} ranks, and PyTorch "
-                f"{torch.__version__} makes new groups only with all of them: have all ranks call "
-                "torch.distributed.new_group(ranks, backend='gloo') and pass the group as exchange_group"
-            )
-        options["ranks"] = [dist.get_global_rank(group, rank) for rank in range(size)]
-        options["use_local_synchronization"] = True
-    return dist.new_group(**options)
+    return dist.new_group(backend="gloo", **({} if timeout is None else {"timeout": timeout}))
 
 
 def _checked_group(group, exchange_group):
@@ -349,7 +343,8 @@ class ThcState:
     float64          float64 gradients are rounded to float32, with a warning in the log: "convert"; or
                      their model is refused here: "refuse"
     exchange_group   a gloo group of the same ranks that nothing else uses; None: one is made, so all
-                     ranks of the process group must make their ThcState at the same point
+                     ranks must make their ThcState at the same point. A process group of only some of
+                     the ranks needs one
     job, options     number of the job at the aggregator (None: chosen by rank 0); other arguments of
                      Worker: window, reminder_ms, timeout_ms, faults
     """

@@ -2,9 +2,11 @@
 # Copyright The Kestrel Authors
 """A communication hook of torch.distributed's DistributedDataParallel."""
 
+import atexit
 import concurrent.futures
 import logging
 import random
+import weakref
 
 import numpy as np
 import torch
@@ -17,6 +19,20 @@ log = logging.getLogger("kestrel_thc")
 
 STATE_VERSION = 2
 DTYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+
+
+_states = weakref.WeakSet()  # those that made the group of their exchange
+
+
+@atexit.register
+def _end():
+    """Ends the threads of these groups while there is an interpreter.
+
+    A script need not call destroy_process_group(). A thread of gloo may still hold a tensor of the last
+    exchange then, and to let go of it takes the interpreter: were that gone, the process would abort.
+    """
+    for state in list(_states):
+        state._drop_own_group()
 
 
 class _NotFinite(ThcError):
@@ -408,6 +424,8 @@ class ThcState:
         # One thread, so that buckets are exchanged in the same order on all ranks; the backward pass
         # goes on meanwhile.
         self.pool = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="kestrel_thc")
+        if exchange_group is None:
+            _states.add(self)
 
     def stats(self):
         """Counts since the beginning. Bytes are this rank's, of compressed iterations."""
@@ -475,7 +493,14 @@ class ThcState:
                 )
         return {whole[name][0] if name in whole else name: e for name, e in errors.items()}
 
-    # --- used by thc_hook ---
+    # --- used by thc_hook and at the end of the process ---
+
+    def _drop_own_group(self):
+        """Nothing can be exchanged any more. With the last reference gloo's threads end."""
+        self.pool.shutdown()
+        group, self.own_group, self.transport.group = self.own_group, None, None
+        if group in dist.distributed_c10d._pg_map:  # not destroyed already
+            dist.destroy_process_group(group)
 
     def _gather(self, parameters):
         parts = []

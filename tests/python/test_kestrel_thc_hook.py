@@ -595,6 +595,36 @@ def rank_main(case, rank, size, port, folder, aggregator):
     dist.destroy_process_group()
 
 
+# A script that does not call destroy_process_group(); what is registered first runs last at its end.
+SCRIPT_WITHOUT_AN_END = """
+import atexit, os, time
+
+def threads():
+    return len(os.listdir("/proc/self/task"))
+
+@atexit.register
+def last():
+    limit = time.monotonic() + 10  # who ends is counted a little longer
+    while before_the_end - threads() <= made and time.monotonic() < limit:
+        time.sleep(0.01)
+    print(made, before_the_end - threads())
+
+import torch
+import torch.distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+from kestrel_thc import ThcState, thc_hook
+
+dist.init_process_group("gloo")
+model = DistributedDataParallel(torch.nn.Linear(3, 1))
+before = threads()
+state = ThcState(model)
+made = threads() - before
+model.register_comm_hook(state, thc_hook)
+model(torch.ones(1, 3)).sum().backward()
+before_the_end = threads()
+"""
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -675,6 +705,21 @@ class Hook(unittest.TestCase):
 
     def test_cuda(self):
         self.run_case("case_cuda")
+
+    def test_script_without_an_end(self):
+        """The group's threads end before the interpreter, which they may need to let go of tensors."""
+        port = str(free_port())
+        results = run_processes(
+            [[sys.executable, "-B", "-c", SCRIPT_WITHOUT_AN_END]] * 2,
+            [{"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+             for rank in range(2)],
+            120,
+        )
+        for status, errors, said in results:
+            self.assertEqual(status, 0, errors)
+            made, ended = map(int, said.split())
+            self.assertGreater(made, 0)
+            self.assertGreater(ended, made, "those of the group, and that of the hook")
 
     def test_example_of_the_page(self):
         """The first example of docs/thc_training.md, as torchrun would start it."""

@@ -15,7 +15,8 @@
 namespace kestrel::serve {
 namespace {
 
-std::vector<std::uint8_t> idx(std::vector<std::uint8_t> shape, std::vector<std::uint8_t> data) {
+std::vector<std::uint8_t> idx(const std::vector<std::uint8_t> &shape,
+                              const std::vector<std::uint8_t> &data) {
   std::vector<std::uint8_t> bytes{0, 0, 8, static_cast<std::uint8_t>(shape.size())};
   for (const std::uint8_t extent : shape) {
     bytes.insert(bytes.end(), {0, 0, 0, extent});

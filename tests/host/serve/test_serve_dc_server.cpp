@@ -25,7 +25,7 @@ const std::string kGood =
 
 class Server : public ::testing::Test {
 protected:
-  void start(DcServerOptions options = {}) {
+  void start(const DcServerOptions &options = {}) {
     auto started = DcServer::start(options, test::fake_factory(control));
     ASSERT_TRUE(started) << started.error().message;
     server = std::move(started).value();
@@ -326,6 +326,7 @@ TEST_F(Server, ManyClientsAtATime) {
   start(options);
   std::atomic<int> right = 0;
   std::vector<std::thread> clients;
+  clients.reserve(8);
   for (int t = 0; t < 8; ++t) {
     clients.emplace_back([&, t] {
       RawSocket socket(server->port());

@@ -171,6 +171,7 @@ TEST(Oip, RequestAndResponseSurviveARoundTrip) {
       response.id = "id\n\xC3\xA9";
     }
     std::vector<float> floats;
+    floats.reserve(20);
     for (int i = 0; i < 20; ++i) {
       floats.push_back(std::ldexp(static_cast<float>(random() % 16777216), -20 - round));
     }

@@ -25,7 +25,6 @@ namespace {
 
 using test::OnnxBuilder;
 using test::OnnxShape;
-using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 constexpr std::size_t kSide = 4;

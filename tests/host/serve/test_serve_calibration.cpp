@@ -123,7 +123,7 @@ TEST(Calibration, ThresholdsRiseWithTheTarget) {
   const Calibration c = calibrate(draw(random, 10000));
   std::uint32_t last = 0;
   int between = 0;
-  for (int step = 0; step <= 48; ++step) {
+  for (int step = 0; step < 48; ++step) {
     const double target = 0.7 + 0.005 * step;
     const auto choice = c.choose(target);
     ASSERT_TRUE(choice);

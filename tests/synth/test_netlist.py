@@ -256,7 +256,7 @@ def netlist(block, path):
 def testbench(block):
     """SystemVerilog that runs both modules side by side and stops at the first difference."""
     width = lambda n: f"logic [{n - 1}:0]" if n > 1 else "logic"
-    lines = ["module tb;", "  logic clk_i = 0, rst_ni = 0, started = 0;", "  int cycle = 0, seed = 0, changes = 0;"]
+    lines = ["module tb;", "  logic clk_i = 0, rst_ni = 0, started = 0;", "  int cycle = 0, seed = 0, compared = 0, changes = 0;"]
     lines += [f"  {width(n)} {name};" for name, n in block["inputs"].items()]
     for name, n in block["outputs"].items():
         lines += [f"  {width(n)} r_{name}, n_{name}, last_{name};"]
@@ -280,12 +280,13 @@ def testbench(block):
         f"      if (cycle > {block.get('settle', 400)} && {r} != {n}) begin",
         f'        $display("MISMATCH in cycle %0d: RTL %h, netlist %h", cycle, {r}, {n}); $finish;',
         "      end",
+        "      compared++;",
         f"      if ({r} != {last}) changes++;",
         f"      {last} = {r};",
         *([f"      started = {block['taken']};"] if "taken" in block else []),
         "      clk_i = 1; #1; clk_i = 0;",
         "    end",
-        '    $display("COMPARED %0d cycles, %0d changes", cycle, changes);',
+        '    $display("COMPARED %0d cycles, %0d changes", compared, changes);',
         "    $finish;",
         "  end",
         "endmodule",
@@ -317,7 +318,9 @@ def run(block, folder, seed):
     print(f"{top}: {line}", flush=True)
     if not line.startswith("COMPARED"):
         return line
-    changes = int(line.split()[3])
+    compared, changes = int(line.split()[1]), int(line.split()[3])
+    if compared != CYCLES:
+        return f"{compared} cycles compared, not {CYCLES}"
     return None if changes > CYCLES // 100 else f"only {changes} changes of the outputs"
 
 

@@ -345,7 +345,9 @@ TEST(Packets, RandomBytesIntoTheSwitch) {
       odd.format = ref::Format::kThcSum8;
       odd.values.assign(6, 1);
       one.frame = ref::make_frame(odd);
-      one.frame[44] = 0x10 | static_cast<std::uint8_t>(ref::Format::kInt32);
+      // The version stays; the format is another.
+      one.frame[44] = static_cast<std::uint8_t>((one.frame[44] & 0xF0U) |
+                                                static_cast<unsigned>(ref::Format::kInt32));
     }
     for (int k = random.range(0, 3); k > 0; --k) {
       one.frame[static_cast<std::size_t>(random.range(0, static_cast<int>(one.frame.size()) - 1))] =

@@ -8,7 +8,8 @@
 How many files Verilator writes is known only afterwards; a build system wants to know before. So each
 file of DIR that the build compiles, `Vx__slow.cpp` and `Vx__fast_0.cpp` .. `Vx__fast_<N-1>.cpp`, includes
 a share of them: `slow` what runs once (constructors, initial blocks), `fast_*` what runs every cycle, of
-about equal size. A file whose contents stay the same is not written again, so its object stays, too.
+about equal size. They are written at every verilation, also with the same contents: the build knows what
+they include only from the last compilation, and would take an unchanged file for an unchanged model.
 """
 
 import argparse
@@ -16,11 +17,6 @@ import json
 import pathlib
 import subprocess
 import sys
-
-
-def write_if_changed(path, text):
-    if not path.is_file() or path.read_text(encoding="utf-8") != text:
-        path.write_text(text, encoding="utf-8")
 
 
 def includes(sources):
@@ -60,9 +56,10 @@ def main():
     sources = json.loads(listing.read_text(encoding="utf-8"))["sources"]
     fast = [pathlib.Path(name) for kind in ("classes_fast", "support_fast") for name in sources.get(kind, [])]
     slow = [pathlib.Path(name) for kind in ("classes_slow", "support_slow") for name in sources.get(kind, [])]
-    write_if_changed(options.directory / f"{options.prefix}__slow.cpp", includes(slow))
+    (options.directory / f"{options.prefix}__slow.cpp").write_text(includes(slow), encoding="utf-8")
     for index, group in enumerate(share(fast, options.groups)):
-        write_if_changed(options.directory / f"{options.prefix}__fast_{index}.cpp", includes(group))
+        path = options.directory / f"{options.prefix}__fast_{index}.cpp"
+        path.write_text(includes(group), encoding="utf-8")
     return 0
 
 

@@ -794,10 +794,14 @@ TEST(WorkerOverUdp, AnAggregatorThatWasRestarted) {
             .value());
   }
   const std::vector<Worker *> both{workers[0].get(), workers[1].get()};
-  for (std::uint32_t round = 0; round < 3; ++round) {
+  for (std::uint32_t round = 0; round < 4; ++round) {
     auto tensors = gradients(2, 2048, round);
     const Vector truth = mean_of(tensors);
-    expect_all(reduce(both, tensors)); // between two rounds nothing is lost: it goes on
+    // Between two rounds nothing is lost: it goes on, also where one has asked the new aggregator
+    // to start before the other has heard of it.
+    std::vector<std::chrono::milliseconds> delay(2);
+    delay[round % 2] = round == 0 ? 0ms : 50ms;
+    expect_all(reduce(both, tensors, delay));
     EXPECT_EQ(tensors[0], tensors[1]);
     EXPECT_LT(nmse(tensors[0], truth), 0.1);
     server.reset();

@@ -337,7 +337,7 @@ private:
                    "{}: another worker {} has started under this job number at {} since: this "
                    "start of the job is over",
                    who, options_.rank, channel_->peer());
-    } else if (answers_of_start_ != 0) {
+    } else if (answers_of_start_ != 0 && (answers_of_round_ != 0 || h.seq != first)) {
       over_ = fail(ErrorCode::kUnavailable,
                    "{}: worker {} has started anew at {}: this start of the job is over, all "
                    "workers must start anew",
@@ -349,7 +349,7 @@ private:
                       who, first, name_workers(h.bitmap), h.seq);
       start_ = Start::kNone;
     } else {
-      start_anew(); // nothing has come back from the start that is over: join the new one
+      start_anew(); // it begins where this worker is, and nothing of the round has come back: join
     }
     if (over_) {
       failure_ = over_;

@@ -99,7 +99,7 @@ protected:
     std::copy(lanes.begin(), lanes.end(), std::copy(head.begin(), head.end(), bytes.begin()));
     return bytes;
   }
-  Bytes norm(unsigned worker, std::uint32_t seq, std::vector<float> norms) const {
+  Bytes norm(unsigned worker, std::uint32_t seq, const std::vector<float> &norms) const {
     wire::Header h = header(PacketType::kNorm, worker, seq, 0);
     h.format = ValueFormat::kFp32;
     h.count = 1;

@@ -167,6 +167,7 @@ TEST_P(ThcDevice, EqualsTheReference) {
       largest = both->values;
     }
     std::vector<ref::BlockScale> scales;
+    scales.reserve(largest.size());
     for (const float norm : largest)
       scales.push_back(ref::make_scale(norm, coding.table));
 

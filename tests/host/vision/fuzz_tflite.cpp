@@ -37,9 +37,12 @@
 #include "tests/host/test_data.hpp"
 #include "tests/host/vision/tflite_builder.hpp"
 
+// Names that the sanitizers' runtime gives.
+// NOLINTBEGIN(bugprone-reserved-identifier)
 extern "C" void __sanitizer_set_death_callback(void (*callback)()) __attribute__((weak));
 // UndefinedBehaviorSanitizer does not run that callback: let it abort instead.
 extern "C" const char *__ubsan_default_options() { return "abort_on_error=1:print_stacktrace=1"; }
+// NOLINTEND(bugprone-reserved-identifier)
 
 namespace kestrel::hv {
 namespace {

@@ -130,6 +130,7 @@ inline std::vector<std::uint8_t> write_model(const ModelSpec &m) {
                                       outputs, options.first, options.second));
   }
   std::vector<flatbuffers::Offset<tfl::SubGraph>> subgraphs;
+  subgraphs.reserve(static_cast<std::size_t>(m.subgraphs));
   for (int i = 0; i < m.subgraphs; ++i) {
     subgraphs.push_back(
         tfl::CreateSubGraphDirect(b, &tensors, &m.inputs, &m.outputs, &ops, "main"));
@@ -192,9 +193,9 @@ inline TensorSpec int32s(std::string name, std::vector<std::int32_t> shape,
 }
 
 inline TensorSpec bias(std::string name, std::int32_t count, std::mt19937 &random) {
-  std::vector<std::int32_t> values;
-  for (std::int32_t i = 0; i < count; ++i) {
-    values.push_back(static_cast<std::int32_t>(random() % 2000) - 1000);
+  std::vector<std::int32_t> values(static_cast<std::size_t>(count));
+  for (std::int32_t &value : values) {
+    value = static_cast<std::int32_t>(random() % 2000) - 1000;
   }
   TensorSpec t = int32s(std::move(name), {count}, values);
   t.scales = {0.0001F};

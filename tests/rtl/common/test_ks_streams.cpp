@@ -30,7 +30,6 @@
 
 namespace {
 
-using kestrel::tb::AxisBeat;
 using kestrel::tb::AxisChecker;
 using kestrel::tb::AxisCheckerConfig;
 using kestrel::tb::AxisSink;

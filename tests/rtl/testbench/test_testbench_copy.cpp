@@ -97,11 +97,13 @@ std::vector<std::uint8_t> random_bytes(std::uint64_t count, std::uint64_t seed) 
 }
 
 // A test on both widths.
+// NOLINTBEGIN(bugprone-macro-parentheses): `name` is declared
 #define KESTREL_COPY_TEST(name)                                                                    \
   template <class Model> void name();                                                              \
   TEST(bus64, name) { name<Vtb_axi_copy_64>(); }                                                   \
   TEST(bus128, name) { name<Vtb_axi_copy_128>(); }                                                 \
   template <class Model> void name()
+// NOLINTEND(bugprone-macro-parentheses)
 
 // Random lengths and addresses, memory compared as a whole: nothing beside the target is written.
 KESTREL_COPY_TEST(random_copies_under_back_pressure) {

@@ -264,7 +264,9 @@ TYPED_TEST(ThcCompress, FullRateEverySize) {
     RunConfig run = random_run(bench.rng, k);
     run.error_out = true;
     std::vector<Block> blocks;
-    for (int b = 0; b < (k == 10 ? 12 : 3); ++b)
+    const int count = k == 10 ? 12 : 3;
+    blocks.reserve(static_cast<std::size_t>(count));
+    for (int b = 0; b < count; ++b)
       blocks.push_back(random_block(bench.rng, run, Kind::normal));
     ASSERT_TRUE(bench.check(run, blocks).has_value());
     EXPECT_TRUE(gapless(bench.y.cycles)) << k;

@@ -253,7 +253,9 @@ TYPED_TEST(ThcDecompress, FullRateEverySize) {
       continue; // for the time of the test
     const RunConfig run = random_run(bench.rng, k);
     std::vector<Block> blocks;
-    for (int b = 0; b < (k == 10 ? 12 : 3); ++b)
+    const int count = k == 10 ? 12 : 3;
+    blocks.reserve(static_cast<std::size_t>(count));
+    for (int b = 0; b < count; ++b)
       blocks.push_back(random_block(bench.rng, run, Kind::mean, 65535));
     bool flag = false;
     ASSERT_NO_FATAL_FAILURE(bench.check(run, blocks, flag));

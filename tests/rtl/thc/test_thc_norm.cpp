@@ -132,7 +132,9 @@ TYPED_TEST(ThcNorm, FullRateEverySize) {
   typename TypeParam::Bench bench(seed_of_run(1), 0.0, 0.0, 0.0);
   for (int k = ref::kMinBlockLog2; k <= ref::kMaxBlockLog2; ++k) {
     std::vector<std::vector<float>> blocks;
-    for (int b = 0; b < (k == 10 ? 30 : 2); ++b)
+    const int count = k == 10 ? 30 : 2;
+    blocks.reserve(static_cast<std::size_t>(count));
+    for (int b = 0; b < count; ++b)
       blocks.push_back(random_block(bench.rng, k));
     bench.check(k, blocks, {});
     if (testing::Test::HasFatalFailure())

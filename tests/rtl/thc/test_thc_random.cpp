@@ -71,6 +71,7 @@ TEST(ThcThreefry, EqualToReference) {
       const ref::Words2 key = {static_cast<std::uint32_t>(rng.next()),
                                static_cast<std::uint32_t>(rng.next())};
       std::vector<std::uint64_t> counters;
+      counters.reserve(200);
       for (int i = 0; i < 200; ++i)
         counters.push_back(i % 3 == 0 ? rng.next() : static_cast<std::uint64_t>(i));
       const auto got = threefry(key, counters, stall, seed);

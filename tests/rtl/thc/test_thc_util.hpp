@@ -143,6 +143,7 @@ StreamOut(Data &, std::uint8_t &, std::uint8_t &, std::uint8_t *, std::uint32_t,
           std::uint64_t) -> StreamOut<Data>;
 
 /// The type of a port: StreamIn<KESTREL_TB_PORT(Model, s_axis_tdata)>.
+// NOLINTNEXTLINE(bugprone-macro-parentheses): a type and a member's name
 #define KESTREL_TB_PORT(Model, port) std::remove_reference_t<decltype(std::declval<Model &>().port)>
 
 /// A kernel with `clear_i` and streams, which are the parts of the bench that derives from this.

@@ -180,7 +180,7 @@ struct Layer {
                              static_cast<std::int32_t>(d.out_zp),
                          d.act_min, d.act_max);
               if (d.add) {
-                const int res =
+                const std::int8_t res =
                     act.at(static_cast<int>(d.res_base), static_cast<int>(d.res_s), group,
                            static_cast<int>(d.res_p0) + o)[static_cast<std::size_t>(b)];
                 const std::int32_t s1 =
@@ -472,6 +472,7 @@ TEST(HvCompute, RandomLayers) {
     const int chain = 1 + static_cast<int>(r.below(8));
     int base = 0;
     std::vector<Layer> queue;
+    queue.reserve(static_cast<std::size_t>(chain));
     for (int i = 0; i < chain; ++i)
       queue.push_back(random_layer(r, base, true));
     for (auto &layer : queue) {

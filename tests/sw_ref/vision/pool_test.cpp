@@ -114,9 +114,9 @@ template <typename Reduce> std::vector<std::int8_t> by_definition(const Case &c,
             for (int kx = 0; kx < w.kernel_w; ++kx) {
               const int iy = oy * w.stride_h - w.pad_top + ky;
               const int ix = ox * w.stride_w - w.pad_left + kx;
+              const int index = ((n * in.h + iy) * in.w + ix) * in.c + ch;
               if (iy >= 0 && iy < in.h && ix >= 0 && ix < in.w)
-                values.push_back(
-                    c.x[static_cast<std::size_t>(((n * in.h + iy) * in.w + ix) * in.c + ch)]);
+                values.push_back(c.x[static_cast<std::size_t>(index)]);
             }
           y.push_back(static_cast<std::int8_t>(
               std::clamp(reduce(values), c.params.activation.min, c.params.activation.max)));
@@ -198,14 +198,17 @@ TEST(Mean, EqualsDefinition) {
     const double ratio = random.real(0.3, 3.0);
     p.scale = mean_multiplier(quantize_multiplier(ratio), count);
     const auto x = random.bytes(p.input.size());
-    std::vector<std::int8_t> y(static_cast<std::size_t>(p.input.n * p.input.c));
+    const auto maps = static_cast<std::size_t>(p.input.n);
+    const auto pixels = static_cast<std::size_t>(count);
+    const auto channels = static_cast<std::size_t>(p.input.c);
+    std::vector<std::int8_t> y(maps * channels);
     mean(p, x, y);
-    for (int n = 0; n < p.input.n; ++n)
-      for (int c = 0; c < p.input.c; ++c) {
+    for (std::size_t n = 0; n < maps; ++n)
+      for (std::size_t c = 0; c < channels; ++c) {
         int sum = 0;
-        for (int k = 0; k < count; ++k)
-          sum += x[static_cast<std::size_t>((n * count + k) * p.input.c + c)] - p.input_zero_point;
-        const std::int8_t got = y[static_cast<std::size_t>(n * p.input.c + c)];
+        for (std::size_t k = 0; k < pixels; ++k)
+          sum += x[(n * pixels + k) * channels + c] - p.input_zero_point;
+        const std::int8_t got = y[n * channels + c];
         ASSERT_EQ(got, requantize(sum, p.scale.multiplier, p.scale.shift, p.output_zero_point, {}));
         const double real = std::clamp(sum * ratio / count + p.output_zero_point, -128.0, 127.0);
         ASSERT_NEAR(got, real, 0.5 + 0.51); // two roundings

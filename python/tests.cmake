@@ -54,7 +54,7 @@ if(numpy2_suffix STREQUAL suffix)
       PROPERTY ENVIRONMENT KESTREL_EXPECT_NUMPY=2)
   endforeach()
   if(NOT KESTREL_SANITIZE)
-    kestrel_python_test(Wheel "${numpy2}" e2e 900 tests/python/test_wheel.py
+    kestrel_python_test(Wheel "${numpy2}" slow 900 tests/python/test_wheel.py
                         "${CMAKE_BINARY_DIR}/wheel")
     set_tests_properties(python.thc.Wheel PROPERTIES PROCESSORS 2)
   endif()

@@ -66,9 +66,9 @@ Bytes plain_conv(const ConvCase &c, const Bytes &x, const Bytes &w, const Words 
             for (int i = c.depthwise ? o : 0; i < (c.depthwise ? o + 1 : c.in); ++i) {
               const int wi = c.depthwise ? (ky * c.kernel + kx) * c.out + o
                                          : ((o * c.kernel + ky) * c.kernel + kx) * c.in + i;
-              acc +=
-                  (x[static_cast<std::size_t>((iy * c.side + ix) * c.in + i)] - kInputZeroPoint) *
-                  w[static_cast<std::size_t>(wi)];
+              const int xi = (iy * c.side + ix) * c.in + i;
+              acc += (x[static_cast<std::size_t>(xi)] - kInputZeroPoint) *
+                     w[static_cast<std::size_t>(wi)];
             }
           }
         y.push_back(ref::requantize(acc, stage.multiplier[0], stage.shift[0], stage.zero_point,

@@ -307,8 +307,8 @@ def run(block, folder, seed):
     made = subprocess.run(
         [str(ROOT / "scripts/verilator.sh"), "--binary", "--timing", "-O3", "-Wno-fatal", "-Wno-lint", "-Wno-style", "--x-initial", "unique",
          f"-I{ROOT / 'rtl/common'}", "--top-module", "tb", "--Mdir", str(build), "--build-jobs", "2",
-         # Large blocks take far longer to compile than to run.
-         "-CFLAGS", "-O0" if block.get("slow") else "-O1", "-o", "sim",
+         # Netlists take far longer to compile than to run.
+         "-CFLAGS", "-O0", "-o", "sim",
          str(bench), str(net), *(str(ROOT / s) for s in block["sources"])],
         capture_output=True, text=True)
     if made.returncode:

@@ -17,7 +17,7 @@ if [[ ! -x $VERILATOR_ROOT/bin/verilator_bin ]]; then
   exit 127
 fi
 for argument in "$@"; do
-  if [[ $argument == --build || $argument == --binary ]]; then
+  if [[ $argument == --build || $argument == --binary || $argument == -f ]]; then  # -f: may say so, too
     # The wheel's makefile lacks the compiler's switches for precompiled headers and for C++20, and names
     # a Python that Debian does not have.
     set -- -CFLAGS -std=c++20 -MAKEFLAGS PYTHON3=python3 -MAKEFLAGS CFG_CXXFLAGS_PCH_I=-include -MAKEFLAGS CFG_GCH_IF_CLANG= "$@"

@@ -118,11 +118,13 @@ def work(options, scratch):
     includes = " ".join(f"-I {path}" for path in options.include)
     libraries = "--libext .sv " + " ".join(f"-y {path}" for path in RTL_FOLDERS)
     parameters = " ".join(f"-G {parameter}" for parameter in options.parameter)
+    defines = "-D SYNTHESIS"
     # Black boxes of the device, for modules that instantiate a primitive.
     if options.device == "ecp5":
-        yosys.run("read_verilog -lib +/ecp5/cells_bb.v")
+        yosys.run(f"read_verilog -lib +/ecp5/cells_bb.v {ROOT / 'scripts' / 'ecp5_mux_cells.v'}")
+        defines += " -D KESTREL_ECP5"
     yosys.run(
-        f"read_slang -D SYNTHESIS --top {options.top} {parameters} {includes} {libraries} {sources}"
+        f"read_slang {defines} --top {options.top} {parameters} {includes} {libraries} {sources}"
     )
     yosys.run(f"hierarchy -check -top {options.top}")
     yosys.run("proc")

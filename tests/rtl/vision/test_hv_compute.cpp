@@ -393,13 +393,17 @@ Layer random_layer(Random &r, int &in_base, bool chain) {
   d.depthwise = r.chance(0.4);
   d.is_max = d.depthwise && r.chance(0.25);
   d.add = r.chance(0.3);
-  const int iw = 1 + static_cast<int>(r.below(14)), ih = 1 + static_cast<int>(r.below(14));
+  // Narrow maps wrap several times in a tile, wide ones at most once.
+  const bool wide = r.chance(0.3);
+  const int iw = 1 + static_cast<int>(r.below(wide ? 40 : 14)),
+            ih = 1 + static_cast<int>(r.below(14));
   const int kw = 1 + static_cast<int>(r.below(5)), kh = 1 + static_cast<int>(r.below(5));
   const int sx = 1 + static_cast<int>(r.below(3)), sy = 1 + static_cast<int>(r.below(3));
   const int dx = 1 + static_cast<int>(r.below(2)), dy = 1 + static_cast<int>(r.below(2));
   const int pl = static_cast<int>(r.below(static_cast<std::uint64_t>(kw))),
             pt = static_cast<int>(r.below(static_cast<std::uint64_t>(kh)));
-  const int ow = 1 + static_cast<int>(r.below(12)), oh = 1 + static_cast<int>(r.below(12));
+  const int ow = 1 + static_cast<int>(r.below(wide ? 36 : 12)),
+            oh = 1 + static_cast<int>(r.below(12));
   set_geometry(d, ih, iw, oh, ow, kh, kw, sy, sx, pt, pl, dy, dx);
   const int noct = 1 + static_cast<int>(r.below(3));
   d.noct_m1 = static_cast<decltype(d.noct_m1)>(noct - 1);

@@ -91,9 +91,28 @@ module hv_actmem
   for (genvar i = 0; i < Wb; i++) begin : gen_turn
     localparam int unsigned Sources = i == 0 ? 8 : i <= 2 ? 4 : 2;
     logic [Sources-1:0][7:0] from, turned;
-    for (genvar k = 0; k < Sources; k++) begin : gen_place
-      assign from[k]   = load_data_i[k][i];
-      assign turned[k] = from[$clog2(Sources)'(k) - load_bank0[$clog2(Sources)-1:0]];
+    for (genvar k = 0; k < Sources; k++) begin : gen_from
+      assign from[k] = load_data_i[k][i];
+    end
+    if (Sources == 2) begin : gen_two
+      assign turned = load_bank0[0] ? {from[0], from[1]} : from;
+    end else begin : gen_four
+      // By up to three places in one step, by four in another.
+      logic [Sources-1:0][7:0] half;
+      if (Sources == 8) begin : gen_eight
+        assign half = load_bank0[2] ? {from[3:0], from[7:4]} : from;
+      end else begin : gen_all
+        assign half = from;
+      end
+      for (genvar k = 0; k < Sources; k++) begin : gen_place
+        ks_mux4 #(
+          .Width(8)
+        ) u_mux (
+          .d_i({half[(k+Sources-3)%Sources], half[(k+Sources-2)%Sources], half[(k+Sources-1)%Sources],
+                half[k]}),
+          .s_i(load_bank0[1:0]), .set_i('0), .y_o(turned[k])
+        );
+      end
     end
     for (genvar k = 0; k < 8; k++) begin : gen_word
       assign load_data[k][i] = turned[k % Sources];

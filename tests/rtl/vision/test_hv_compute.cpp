@@ -119,19 +119,9 @@ struct Layer {
           if (o >= static_cast<int>(d.out_np))
             continue;
           std::int64_t x = d.ix0, y = d.iy0, lin = d.lin0;
-          for (int i = 0; i < p; ++i) {
+          for (int i = 0; i < o; ++i) {
             x += d.sx;
             lin += d.sx;
-            if (x >= d.limx) {
-              x -= d.wrapx;
-              y += d.sy;
-              lin += d.wraplin;
-            }
-          }
-          for (int i = 0; i < tile; ++i) {
-            x += d.stepx;
-            y += d.stepy;
-            lin += d.steplin;
             if (x >= d.limx) {
               x -= d.wrapx;
               y += d.sy;
@@ -228,9 +218,6 @@ void set_geometry(ComputeDesc &d, int ih, int iw, int oh, int ow, int kh, int kw
   d.limx = ow * stride_x - pad_l;
   d.wrapx = static_cast<decltype(d.wrapx)>(ow * stride_x);
   d.wraplin = stride_y * iw - ow * stride_x;
-  d.stepx = static_cast<decltype(d.stepx)>((p_count % ow) * stride_x);
-  d.stepy = static_cast<decltype(d.stepy)>((p_count / ow) * stride_y);
-  d.steplin = (p_count / ow) * stride_y * iw + (p_count % ow) * stride_x;
   d.dilx = static_cast<decltype(d.dilx)>(dil_x);
   d.dily = static_cast<decltype(d.dily)>(dil_y);
   d.tliny = dil_y * iw - (kw - 1) * dil_x;

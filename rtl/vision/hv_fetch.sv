@@ -10,9 +10,9 @@
 // a tile are a tile of their own. F0 registers what all lanes of an operation share: offsets of
 // the tap and, for each quarter of the lanes, row and bank skew. F1 adds them to each lane's coordinates: bounds,
 // row, bank. F2 registers the matrix of lanes that cannot be served together (same bank, or same
-// class of banks in one column of the network, see hv_core_pkg), F3 grants every cycle the lanes that
-// no lower pending lane stands against until none is left and registers the settings of the network,
-// from which the rows of all banks follow. Lanes outside the map read nothing and get the pad byte.
+// class of banks in one column of the network, see hv_core_pkg) and the lanes that have to wait for lower ones,
+// F3 grants the others every cycle until none is left and registers the settings of the network, from
+// which the rows of all banks follow. Lanes outside the map read nothing and get the pad byte.
 // With unit stride all lanes are served at once and every stage moves once per cycle.
 // Stall rule: F3 may move when issue_ready_i is high; F2, F1, F0 and the counters follow.
 
@@ -86,7 +86,7 @@ module hv_fetch
   /* verilator lint_off UNUSEDSIGNAL */  // signs only
   logic signed [12:0] t1, t2, t2w;
   /* verilator lint_on UNUSEDSIGNAL */
-  logic   c1, c2;
+  logic   c1, none, both;                     // wrap at step one; wraps in the two steps
   coord_t sx, wrapx, x1, x2, y1, y2, dx1, dx2, dy2;
   lin_t   l1, l2, dl1, dl2, wraplin, sxl;
   assign sx      = $signed({4'b0, desc_i.sx});
@@ -100,7 +100,8 @@ module hv_fetch
   assign t2      = 13'(wx_q) + lim2;
   assign t2w     = 13'(wx_q) + lim2w;
   assign c1      = !t1[12];
-  assign c2      = c1 ? !t2w[12] : !t2[12];
+  assign none    = t2[12];                    // then also t1 is negative
+  assign both    = !t1[12] && !t2w[12];
 
   coord_t sx_w, sx2, sx2_w, sx2_ww;
   lin_t   sl_w, sl2, sl2_w, sl2_ww;
@@ -113,10 +114,10 @@ module hv_fetch
   assign sl2_w  = sl2 + wraplin;
   assign sl2_ww = sl_w <<< 1;
   assign dx1 = c1 ? sx_w : sx;
-  assign dx2 = c1 && c2 ? sx2_ww : c1 || c2 ? sx2_w : sx2;
   assign dl1 = c1 ? sl_w : sxl;
-  assign dl2 = c1 && c2 ? sl2_ww : c1 || c2 ? sl2_w : sl2;
-  assign dy2 = c1 && c2 ? $signed({3'b0, desc_i.sy, 1'b0}) : c1 || c2 ? $signed({4'b0, desc_i.sy}) : 12'sd0;
+  assign dx2 = none ? sx2 : both ? sx2_ww : sx2_w;
+  assign dl2 = none ? sl2 : both ? sl2_ww : sl2_w;
+  assign dy2 = none ? 12'sd0 : both ? $signed({3'b0, desc_i.sy, 1'b0}) : $signed({4'b0, desc_i.sy});
   assign x1 = wx_q + dx1;
   assign x2 = wx_q + dx2;
   assign y1 = wy_q + (c1 ? $signed({4'b0, desc_i.sy}) : 12'sd0);
@@ -137,20 +138,23 @@ module hv_fetch
     assign pair[i].lin   = walk_res_q ? $signed(res_p_q + 20'(p)) : i == 0 ? wl_q : l1;
   end
 
-  logic restart;                              // the walk goes on at the layer's first pixel
-  assign restart = prepare_i || (walk_end && walk_last);
+  // The base is where the next pass over the tile's pixels begins; towards the end of a tile that is the
+  // last of its channels, and before the first one, it becomes the layer's first pixel.
+  logic begin_q, rebase;
+  assign rebase = prepare_i || (shift && !walk_res_q && walk_last && pair_q == (Lb-1)'(Nb/2 - 2));
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
       walk_q      <= 1'b0;
+      begin_q     <= 1'b0;
       next_full_q <= 1'b0;
-    end else if (prepare_i) begin
-      walk_q      <= 1'b1;
-      next_full_q <= 1'b0;
-    end else if (shift) begin
-      next_full_q <= walk_end;
-    end else if (swap) begin
-      next_full_q <= 1'b0;
+    end else begin
+      begin_q <= prepare_i;
+      if (prepare_i) walk_q <= 1'b0;
+      else if (begin_q) walk_q <= 1'b1;
+      if (prepare_i) next_full_q <= 1'b0;
+      else if (shift) next_full_q <= walk_end;
+      else if (swap) next_full_q <= 1'b0;
     end
 
     if (prepare_i) begin
@@ -161,17 +165,15 @@ module hv_fetch
       if (walk_end) walk_res_q <= desc_i.add && !walk_res_q;
     end
 
-    if (prepare_i || (shift && !walk_res_q)) begin
-      if (restart) {wx_q, wy_q, wl_q} <= {desc_i.ix0, desc_i.iy0, desc_i.lin0};
-      else if (pass_end && !walk_end) {wx_q, wy_q, wl_q} <= {bx_q, by_q, bl_q};
+    if (begin_q || (shift && !walk_res_q)) begin
+      if (begin_q || (pass_end && (!walk_end || walk_last))) {wx_q, wy_q, wl_q} <= {bx_q, by_q, bl_q};
       else {wx_q, wy_q, wl_q} <= {x2, y2, l2};
     end
-    if (prepare_i || (shift && !walk_res_q && walk_end)) begin
-      {bx_q, by_q, bl_q} <= restart ? {desc_i.ix0, desc_i.iy0, desc_i.lin0} : {x2, y2, l2};
-    end
+    if (rebase) {bx_q, by_q, bl_q} <= {desc_i.ix0, desc_i.iy0, desc_i.lin0};
+    else if (shift && !walk_res_q && walk_end && !walk_last) {bx_q, by_q, bl_q} <= {x2, y2, l2};
     if (prepare_i || (shift && walk_end && walk_res_q == desc_i.add)) begin
-      left_q  <= restart ? desc_i.out_np : left_q - 20'(p_count);
-      res_p_q <= restart ? desc_i.res_p0 : res_p_q + 20'(p_count);
+      left_q  <= prepare_i || walk_last ? desc_i.out_np : left_q - 20'(p_count);
+      res_p_q <= prepare_i || walk_last ? desc_i.res_p0 : res_p_q + 20'(p_count);
     end
 
     if (shift) begin
@@ -369,7 +371,7 @@ module hv_fetch
   end
 
   // --- F2: conflicts -------------------------------------------------------------------------------
-  logic  [Nb-1:0]  f2_pend_q, f2_pad_q;
+  logic  [Nb-1:0]  f2_pend_q, f2_wait_q, f2_pad_q;  // not served, among them not to be served next
   bank_t [Nb-1:0]  f2_bank_q;
   row_t  [Nb-1:0]  f2_row_q;
   logic  [Nb-1:0][Nb-1:0] f2_same_q;           // lower lanes that lane w cannot be served with
@@ -377,8 +379,24 @@ module hv_fetch
   logic [7:0]      f2_padb_q;
   logic            f2_valid_q, f3_ready, f3_fire, f3_done;
   logic  [Nb-1:0]  grant;
+  logic  [Nb-1:0][Nb-1:0] same;
+  logic  [Nb-1:0]  wait0, wait1;                // of a new operation, of this one after an issue
 
   assign f2_ready = !f2_valid_q || (f3_fire && f3_done);
+
+  for (genvar w = 0; w < Nb; w++) begin : gen_same
+    for (genvar v = 0; v < Nb; v++) begin : gen_pair
+      if (v >= w) begin : gen_higher
+        assign same[w][v] = 1'b0;
+      end else if (v % Nx == w % Nx) begin : gen_column
+        assign same[w][v] = f1_bank_q[v][Lb-1:NxB] == f1_bank_q[w][Lb-1:NxB];
+      end else begin : gen_bank
+        assign same[w][v] = f1_bank_q[v] == f1_bank_q[w];
+      end
+    end
+    assign wait0[w] = f1_req_q[w] && (same[w] & f1_req_q) != '0;
+    assign wait1[w] = f2_wait_q[w] && (f2_same_q[w] & f2_wait_q) != '0;
+  end
 
   logic [Nb-1:0] over;
   for (genvar w = 0; w < Nb; w++) begin : gen_over
@@ -399,15 +417,12 @@ module hv_fetch
       f2_bank_q <= f1_bank_q;
       f2_tag_q  <= f1_tag_q;
       f2_padb_q <= f1_padb_q;
-      for (int unsigned w = 0; w < Nb; w++) begin
-        f2_row_q[w] <= f1_row_q[w][RowW-1:0];
-        for (int unsigned v = 0; v < Nb; v++) begin
-          if (v % Nx == w % Nx) f2_same_q[w][v] <= v < w && f1_bank_q[v][Lb-1:NxB] == f1_bank_q[w][Lb-1:NxB];
-          else f2_same_q[w][v] <= v < w && f1_bank_q[v] == f1_bank_q[w];
-        end
-      end
+      f2_wait_q <= wait0;
+      f2_same_q <= same;
+      for (int unsigned w = 0; w < Nb; w++) f2_row_q[w] <= f1_row_q[w][RowW-1:0];
     end else if (f3_fire) begin
-      f2_pend_q <= f2_pend_q & ~grant;
+      f2_pend_q <= f2_wait_q;
+      f2_wait_q <= wait1;
     end
   end
 
@@ -418,7 +433,7 @@ module hv_fetch
   net_c_t [Nx-1:0][Nc-1:0] lane_k, f3_lane_k_q;   // lane Nx*k + m that takes the word of class c in column m
   logic   [Nx-1:0][Nc-1:0] col_en, f3_col_en_q;   // there is one
   for (genvar w = 0; w < Nb; w++) begin : gen_grant
-    assign grant[w]  = f2_pend_q[w] && (f2_same_q[w] & f2_pend_q) == '0;
+    assign grant[w]  = f2_pend_q[w] && !f2_wait_q[w];
     assign lane_c[w] = f2_bank_q[w][Lb-1:NxB];
   end
   for (genvar m = 0; m < Nx; m++) begin : gen_column
@@ -444,7 +459,7 @@ module hv_fetch
   op_tag_t f3_tag_q;
   logic [7:0] f3_padb_q;
 
-  assign f3_done  = (f2_pend_q & ~grant) == '0;
+  assign f3_done  = f2_wait_q == '0;
   assign f3_ready = !f3_valid_q || issue_ready_i;
   assign f3_fire  = f2_valid_q && f3_ready;
 

@@ -624,7 +624,7 @@ struct Fetch {
   Tag f3_tag;
   bool f3_last = false;
   // Walker: pairs of lanes of the next tile that it has shifted in.
-  bool walk = false, full = false;
+  bool walk = false, walk_begins = false, full = false;
   u32 pair = 0;
   // Loop nest.
   const ComputeLayer *layer = nullptr;
@@ -682,8 +682,7 @@ struct Fetch {
     if (f0_ready)
       f0_valid = go;
     if (prepare) {
-      walk = true;
-      full = false;
+      walk = full = false;
       pair = 0;
     } else if (walk && (!full || swap)) {
       full = ++pair == geometry->nb / 2;
@@ -691,6 +690,9 @@ struct Fetch {
     } else if (swap) {
       full = false;
     }
+    if (walk_begins && !prepare)
+      walk = true;
+    walk_begins = prepare;
     if (go)
       advance();
     if (begin != nullptr)

@@ -82,7 +82,9 @@ module hv_fetch
 
   // One and two steps from the walk's pixel. Whether a step passes the end of the row is asked of its
   // start, so that no sum waits for another.
-  logic signed [12:0] lim1, lim2, lim2w;      // wx + lim >= 0: wrap at step one; at step two after none, after one
+  logic signed [12:0] lim1_q, lim2_q, lim2w_q; // wx + lim >= 0: wrap at step one; at step two after none, after one
+  coord_t sx_w_q, sx2_w_q;                    // one step with a wrap, two with one
+  lin_t   sl_w_q, sl2_w_q;
   /* verilator lint_off UNUSEDSIGNAL */  // signs only
   logic signed [12:0] t1, t2, t2w;
   /* verilator lint_on UNUSEDSIGNAL */
@@ -93,30 +95,28 @@ module hv_fetch
   assign sxl     = $signed({12'b0, desc_i.sx});
   assign wrapx   = $signed(desc_i.wrapx);
   assign wraplin = $signed(desc_i.wraplin);
-  assign lim1    = 13'(sx) - 13'($signed(desc_i.limx));
-  assign lim2    = 13'(sx) + lim1;
-  assign lim2w   = lim2 - $signed({1'b0, desc_i.wrapx});
-  assign t1      = 13'(wx_q) + lim1;
-  assign t2      = 13'(wx_q) + lim2;
-  assign t2w     = 13'(wx_q) + lim2w;
+  assign t1      = 13'(wx_q) + lim1_q;
+  assign t2      = 13'(wx_q) + lim2_q;
+  assign t2w     = 13'(wx_q) + lim2w_q;
   assign c1      = !t1[12];
   assign none    = t2[12];                    // then also t1 is negative
   assign both    = !t1[12] && !t2w[12];
 
-  coord_t sx_w, sx2, sx2_w, sx2_ww;
-  lin_t   sl_w, sl2, sl2_w, sl2_ww;
-  assign sx2    = sx <<< 1;
-  assign sx_w   = sx - wrapx;
-  assign sx2_w  = sx2 - wrapx;
-  assign sx2_ww = sx_w <<< 1;
-  assign sl2    = sxl <<< 1;
-  assign sl_w   = sxl + wraplin;
-  assign sl2_w  = sl2 + wraplin;
-  assign sl2_ww = sl_w <<< 1;
-  assign dx1 = c1 ? sx_w : sx;
-  assign dl1 = c1 ? sl_w : sxl;
-  assign dx2 = none ? sx2 : both ? sx2_ww : sx2_w;
-  assign dl2 = none ? sl2 : both ? sl2_ww : sl2_w;
+  // Constants of the layer: right from the second cycle after prepare_i on, when the walk begins.
+  always_ff @(posedge clk_i) begin
+    lim1_q  <= 13'(sx) - 13'($signed(desc_i.limx));
+    lim2_q  <= (13'(sx) <<< 1) - 13'($signed(desc_i.limx));
+    lim2w_q <= (13'(sx) <<< 1) - 13'($signed(desc_i.limx)) - $signed({1'b0, desc_i.wrapx});
+    sx_w_q  <= sx - wrapx;
+    sx2_w_q <= (sx <<< 1) - wrapx;
+    sl_w_q  <= sxl + wraplin;
+    sl2_w_q <= (sxl <<< 1) + wraplin;
+  end
+
+  assign dx1 = c1 ? sx_w_q : sx;
+  assign dl1 = c1 ? sl_w_q : sxl;
+  assign dx2 = none ? sx <<< 1 : both ? sx_w_q <<< 1 : sx2_w_q;
+  assign dl2 = none ? sxl <<< 1 : both ? sl_w_q <<< 1 : sl2_w_q;
   assign dy2 = none ? 12'sd0 : both ? $signed({3'b0, desc_i.sy, 1'b0}) : $signed({4'b0, desc_i.sy});
   assign x1 = wx_q + dx1;
   assign x2 = wx_q + dx2;

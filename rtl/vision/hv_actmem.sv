@@ -5,8 +5,8 @@
 // network that collects the operand words of one fetch operation.
 //
 // Reads: an accepted issue starts the bank reads; the data is at the bank outputs one cycle later
-// (F4) and moves through the two stages of the network (hv_core_pkg) into the word registers (F5) when these
-// are free. A set is complete when the issue marked last has moved. The output unit reads a whole row of all
+// (F4), moves through the first stage of the network (hv_core_pkg) into the column registers (F5) and through the
+// second into the word registers (F6) as these are free. A set is complete when the issue marked last has moved. The output unit reads a whole row of all
 // banks in place of an issue and has priority; its data is at row_data_o one cycle after row_ready_o.
 // Writes: two result words and up to eight loaded words per cycle; a load write that meets a bank
 // of a result write waits (load_ready_o low). Words of one write lie in consecutive banks, so each is first turned
@@ -163,12 +163,18 @@ module hv_actmem
   end
   assign row_data_o = rdata;
 
-  // --- F4, F5 ----------------------------------------------------------------------------------------
+  // --- F4, F5, F6 ----------------------------------------------------------------------------------------
   logic  [Nb-1:0]  f4_pad_q;
   net_t            f4_net_q;
   logic            f4_last_q;
   logic [7:0]      f4_padb_q;
   op_tag_t         f4_tag_q;
+  logic            f5_valid_q, f5_move, f5_free, f5_last_q;
+  logic  [Nb-1:0]  f5_pad_q, f5_lanes_q;
+  net_c_t [Nb-1:0] f5_lane_c_q;
+  logic [7:0]      f5_padb_q;
+  op_tag_t         f5_tag_q;
+  word_t [Nx-1:0][Nc-1:0] col_q;
   logic            full_q;
   word_t [Nb-1:0]  words_q;
   op_tag_t         tag_q;
@@ -189,39 +195,43 @@ module hv_actmem
     word_t [Nx-1:0] classes;
     word_t          word;
     logic [7:0]     one, zero;
-    assign one  = {8{f4_pad_q[w]}} & f4_padb_q;
-    assign zero = {8{f4_pad_q[w] && f4_move}} & ~f4_padb_q;
+    assign one  = {8{f5_pad_q[w]}} & f5_padb_q;
+    assign zero = {8{f5_pad_q[w] && f5_move}} & ~f5_padb_q;
     for (genvar c = 0; c < Nx; c++) begin : gen_class
-      assign classes[c] = c < Nc ? col_word[w % Nx][c % Nc] : '0;
+      assign classes[c] = c < Nc ? col_q[w % Nx][c % Nc] : '0;
     end
     ks_mux4 #(
       .Width(8 * Wb)
     ) u_mux (
-      .d_i(classes), .s_i(2'(f4_net_q.lane_c[w])), .set_i({Wb{one}}), .y_o(word)
+      .d_i(classes), .s_i(2'(f5_lane_c_q[w])), .set_i({Wb{one}}), .y_o(word)
     );
     for (genvar i = 0; i < 8; i++) begin : gen_bit
       always_ff @(posedge clk_i) begin
         for (int unsigned b = 0; b < Wb; b++) begin
           if (zero[i]) words_q[w][b][i] <= 1'b0;
-          else if (f4_move && (f4_net_q.lanes[w] || f4_pad_q[w])) words_q[w][b][i] <= word[b][i];
+          else if (f5_move && (f5_lanes_q[w] || f5_pad_q[w])) words_q[w][b][i] <= word[b][i];
         end
       end
     end
   end
 
-  assign f4_move = f4_valid_q && (!full_q || set_take_i);
+  assign f5_move = f5_valid_q && (!full_q || set_take_i);
+  assign f5_free = !f5_valid_q || f5_move;
+  assign f4_move = f4_valid_q && f5_free;
   assign f3_free = !f4_valid_q || f4_move;
   assign row_ready_o   = f3_free;
   assign issue_ready_o = f3_free && !row_valid_i;
-  assign busy_o        = f4_valid_q || full_q;
+  assign busy_o        = f4_valid_q || f5_valid_q || full_q;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
       f4_valid_q <= 1'b0;
+      f5_valid_q <= 1'b0;
       full_q     <= 1'b0;
     end else begin
       if (f3_free) f4_valid_q <= issue_fire;
-      if (f4_move) full_q <= f4_last_q;
+      if (f5_free) f5_valid_q <= f4_valid_q;
+      if (f5_move) full_q <= f5_last_q;
       else if (set_take_i) full_q <= 1'b0;
     end
     if (issue_fire) begin
@@ -231,7 +241,16 @@ module hv_actmem
       f4_padb_q  <= pad_byte_i;
       f4_tag_q   <= tag_i;
     end
-    if (f4_move) tag_q <= f4_tag_q;
+    if (f4_move) begin
+      col_q       <= col_word;
+      f5_lanes_q  <= f4_net_q.lanes;
+      f5_lane_c_q <= f4_net_q.lane_c;
+      f5_pad_q    <= f4_pad_q;
+      f5_last_q   <= f4_last_q;
+      f5_padb_q   <= f4_padb_q;
+      f5_tag_q    <= f4_tag_q;
+    end
+    if (f5_move) tag_q <= f5_tag_q;
   end
 
   assign set_valid_o = full_q;

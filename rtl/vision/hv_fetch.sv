@@ -14,7 +14,7 @@
 // F3 grants the others every cycle until none is left and registers the settings of the network, from
 // which the rows of all banks follow. Lanes outside the map read nothing and get the pad byte.
 // With unit stride all lanes are served at once and every stage moves once per cycle.
-// Stall rule: F3 may move when issue_ready_i is high; F2, F1, F0 and the counters follow.
+// Stall rule: F3 may move when issue_ready_i is high, and takes one issue more; F2, F1, F0 and the counters follow.
 
 `default_nettype none
 
@@ -427,11 +427,10 @@ module hv_fetch
   end
 
   // --- F3: grants and the settings of the network --------------------------------------------------
-  net_t   f3_net_q;
   net_c_t [Nb-1:0] lane_c;
   net_x_t [Nx-1:0][Nc-1:0] col_x;
-  net_c_t [Nx-1:0][Nc-1:0] lane_k, f3_lane_k_q;   // lane Nx*k + m that takes the word of class c in column m
-  logic   [Nx-1:0][Nc-1:0] col_en, f3_col_en_q;   // there is one
+  net_c_t [Nx-1:0][Nc-1:0] lane_k;                // lane Nx*k + m that takes the word of class c in column m
+  logic   [Nx-1:0][Nc-1:0] col_en;                // there is one
   for (genvar w = 0; w < Nb; w++) begin : gen_grant
     assign grant[w]  = f2_pend_q[w] && !f2_wait_q[w];
     assign lane_c[w] = f2_bank_q[w][Lb-1:NxB];
@@ -453,29 +452,39 @@ module hv_fetch
     end
   end
 
-  logic    f3_valid_q, f3_last_q;
-  logic    [Nb-1:0] f3_pad_q;
-  row_t    [Nb-1:0] f3_row_q;
-  op_tag_t f3_tag_q;
-  logic [7:0] f3_padb_q;
+  // One issue at the output, one behind it, so that the stages before do not wait for issue_ready_i in the same cycle.
+  typedef struct packed {
+    net_t    net;
+    net_c_t [Nx-1:0][Nc-1:0] lane_k;
+    logic   [Nx-1:0][Nc-1:0] col_en;
+    row_t   [Nb-1:0] row;
+    logic   [Nb-1:0] pad;
+    logic    last;
+    op_tag_t tag;
+    logic [7:0] padb;
+  } issue_t;
+  issue_t  f3, f3_q, behind_q;
+  logic    f3_valid_q, behind_valid_q, f3_free;
 
+  assign f3 = '{net: '{lanes: grant, lane_c: lane_c, col_x: col_x}, lane_k: lane_k, col_en: col_en,
+                row: f2_row_q, pad: f2_pad_q, last: f3_done, tag: f2_tag_q, padb: f2_padb_q};
   assign f3_done  = f2_wait_q == '0;
-  assign f3_ready = !f3_valid_q || issue_ready_i;
+  assign f3_ready = !behind_valid_q;
+  assign f3_free  = !f3_valid_q || issue_ready_i;
   assign f3_fire  = f2_valid_q && f3_ready;
 
   always_ff @(posedge clk_i) begin
-    if (!rst_ni) f3_valid_q <= 1'b0;
-    else if (f3_ready) f3_valid_q <= f2_valid_q;
-    if (f3_fire) begin
-      f3_net_q    <= '{lanes: grant, lane_c: lane_c, col_x: col_x};
-      f3_lane_k_q <= lane_k;
-      f3_col_en_q <= col_en;
-      f3_row_q    <= f2_row_q;
-      f3_last_q   <= f3_done;
-      f3_pad_q    <= f2_pad_q;
-      f3_tag_q    <= f2_tag_q;
-      f3_padb_q   <= f2_padb_q;
+    if (!rst_ni) begin
+      f3_valid_q     <= 1'b0;
+      behind_valid_q <= 1'b0;
+    end else if (f3_free) begin
+      f3_valid_q     <= f2_valid_q || behind_valid_q;
+      behind_valid_q <= 1'b0;
+    end else if (f3_fire) begin
+      behind_valid_q <= 1'b1;
     end
+    if (f3_free) f3_q <= behind_valid_q ? behind_q : f3;
+    if (!behind_valid_q) behind_q <= f3;
   end
 
   // The rows take the network the other way.
@@ -484,12 +493,12 @@ module hv_fetch
     for (genvar c = 0; c < Nc; c++) begin : gen_class
       row_t [Nx-1:0] rows;
       for (genvar k = 0; k < Nx; k++) begin : gen_row
-        assign rows[k] = k < Nc ? f3_row_q[Nx*(k%Nc)+m] : '0;
+        assign rows[k] = k < Nc ? f3_q.row[Nx*(k%Nc)+m] : '0;
       end
       ks_mux4 #(
         .Width(RowW)
       ) u_mux (
-        .d_i(rows), .s_i(2'(f3_lane_k_q[m][c])), .set_i('0), .y_o(col_row[m][c])
+        .d_i(rows), .s_i(2'(f3_q.lane_k[m][c])), .set_i('0), .y_o(col_row[m][c])
       );
     end
   end
@@ -502,7 +511,7 @@ module hv_fetch
         m_sel = '0;
         en    = 1'b0;
         for (int unsigned m = 0; m < Nx; m++) begin
-          if (f3_col_en_q[m][c] && f3_net_q.col_x[m][c] == NxB'(x)) begin
+          if (f3_q.col_en[m][c] && f3_q.net.col_x[m][c] == NxB'(x)) begin
             m_sel = m_sel | NxB'(m);
             en    = 1'b1;
           end
@@ -520,13 +529,13 @@ module hv_fetch
     end
   end
 
-  assign busy_o        = f0_valid_q || f1_valid_q || f2_valid_q || f3_valid_q;
+  assign busy_o        = f0_valid_q || f1_valid_q || f2_valid_q || f3_valid_q || behind_valid_q;
   assign issue_valid_o = f3_valid_q;
-  assign issue_last_o  = f3_last_q;
-  assign net_o         = f3_net_q;
-  assign pad_o         = f3_pad_q;
-  assign tag_o         = f3_tag_q;
-  assign pad_byte_o    = f3_padb_q;
+  assign issue_last_o  = f3_q.last;
+  assign net_o         = f3_q.net;
+  assign pad_o         = f3_q.pad;
+  assign tag_o         = f3_q.tag;
+  assign pad_byte_o    = f3_q.padb;
 
 endmodule
 

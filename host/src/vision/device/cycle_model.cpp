@@ -621,8 +621,8 @@ struct Fetch {
   };
   bool run = false, f0_valid = false, f1_valid = false, f2_valid = false, f3_valid = false;
   Operation f0, f1, f2; // f2.issues counts down
-  Tag f3_tag;
-  bool f3_last = false;
+  Tag f3_tag, behind_tag;
+  bool f3_last = false, behind = false, behind_last = false;
   // Walker: pairs of lanes of the next tile that it has shifted in.
   bool walk = false, walk_begins = false, full = false;
   u32 pair = 0;
@@ -647,12 +647,13 @@ struct Fetch {
   // Signals of this cycle.
   bool f3_ready = false, f3_fire = false, f3_done = false, f2_ready = false, f1_ready = false,
        f0_ready = false;
-  bool issue_fire = false, go = false, swap = false;
+  bool issue_fire = false, f3_free = false, go = false, swap = false;
 
-  [[nodiscard]] bool busy() const { return f0_valid || f1_valid || f2_valid || f3_valid; }
+  [[nodiscard]] bool busy() const { return f0_valid || f1_valid || f2_valid || f3_valid || behind; }
   void eval(bool issue_ready) {
     issue_fire = f3_valid && issue_ready;
-    f3_ready = !f3_valid || issue_ready;
+    f3_free = !f3_valid || issue_ready;
+    f3_ready = !behind;
     f3_fire = f2_valid && f3_ready;
     f3_done = f2.issues <= 1;
     f2_ready = !f2_valid || (f3_fire && f3_done);
@@ -664,10 +665,15 @@ struct Fetch {
   }
 
   void tick(const ComputeLayer *begin, bool prepare) {
-    if (f3_ready) {
-      f3_valid = f2_valid;
-      f3_tag = f2.tag;
-      f3_last = f3_done;
+    if (f3_free) {
+      f3_valid = f2_valid || behind;
+      f3_tag = behind ? behind_tag : f2.tag;
+      f3_last = behind ? behind_last : f3_done;
+      behind = false;
+    } else if (f3_fire) {
+      behind = true;
+      behind_tag = f2.tag;
+      behind_last = f3_done;
     }
     if (f2_ready) {
       f2_valid = f1_valid;
@@ -838,23 +844,30 @@ private:
 // --- hv_actmem, read side ------------------------------------------------------------------------
 
 struct Operands {
-  bool f4_valid = false, f4_last = false, full = false;
-  Tag f4_tag, tag;
+  bool f4_valid = false, f4_last = false, f5_valid = false, f5_last = false, full = false;
+  Tag f4_tag, f5_tag, tag;
 
   // Signals of this cycle.
-  bool f4_move = false, f3_free = false;
+  bool f5_move = false, f5_free = false, f4_move = false, f3_free = false;
 
-  [[nodiscard]] bool busy() const { return f4_valid || full; }
+  [[nodiscard]] bool busy() const { return f4_valid || f5_valid || full; }
   void eval(bool set_take) {
-    f4_move = f4_valid && (!full || set_take);
+    f5_move = f5_valid && (!full || set_take);
+    f5_free = !f5_valid || f5_move;
+    f4_move = f4_valid && f5_free;
     f3_free = !f4_valid || f4_move;
   }
   void tick(bool set_take, bool issue_fire, bool issue_last, const Tag &issue_tag) {
-    if (f4_move) {
-      full = f4_last;
-      tag = f4_tag;
+    if (f5_move) {
+      full = f5_last;
+      tag = f5_tag;
     } else if (set_take) {
       full = false;
+    }
+    if (f5_free) {
+      f5_valid = f4_valid;
+      f5_last = f4_last;
+      f5_tag = f4_tag;
     }
     if (f3_free)
       f4_valid = issue_fire;

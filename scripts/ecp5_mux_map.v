@@ -33,3 +33,11 @@ module \$_MUX16_ (
   );
   L6MUX21 u_mux (.D0(lo), .D1(hi), .SD(V), .Z(Y));
 endmodule
+
+// A 4:1 multiplexer with an OR behind it, which the RTL asks for by name (rtl/common/ks_mux4.sv).
+module ks_ecp5_mux4 (input A, B, C, D, S, T, O, output Y);
+  wire lo, hi;
+  LUT4 #(.INIT(16'hFFCA)) u_lo (.A(A), .B(B), .C(S), .D(O), .Z(lo));
+  LUT4 #(.INIT(16'hFFCA)) u_hi (.A(C), .B(D), .C(S), .D(O), .Z(hi));
+  PFUMX u_mux (.ALUT(hi), .BLUT(lo), .C0(T), .Z(Y));
+endmodule

@@ -118,11 +118,13 @@ def work(options, scratch):
     includes = " ".join(f"-I {path}" for path in options.include)
     libraries = "--libext .sv " + " ".join(f"-y {path}" for path in RTL_FOLDERS)
     parameters = " ".join(f"-G {parameter}" for parameter in options.parameter)
+    defines = "-D SYNTHESIS"
     # Black boxes of the device, for modules that instantiate a primitive.
     if options.device == "ecp5":
-        yosys.run("read_verilog -lib +/ecp5/cells_bb.v")
+        yosys.run(f"read_verilog -lib +/ecp5/cells_bb.v {ROOT / 'scripts' / 'ecp5_mux_cells.v'}")
+        defines += " -D KESTREL_ECP5"
     yosys.run(
-        f"read_slang -D SYNTHESIS --top {options.top} {parameters} {includes} {libraries} {sources}"
+        f"read_slang {defines} --top {options.top} {parameters} {includes} {libraries} {sources}"
     )
     yosys.run(f"hierarchy -check -top {options.top}")
     yosys.run("proc")
@@ -150,7 +152,26 @@ def work(options, scratch):
     yosys.run(f"tee -o {scratch / 'stat.json'} stat -json")
     if options.json or options.pack:
         yosys.run(f"write_json {netlist_path(options, scratch)}")
+        disconnect_unused_carries(netlist_path(options, scratch))
     (scratch / "cells.json").write_text(json.dumps(count_cells(scratch / "stat.json", "ecp5")))
+
+
+def disconnect_unused_carries(netlist):
+    """The carry out of a chain's last cell has a net without a load in yosys's netlist. nextpnr takes any net there
+    for one that leaves the chain and spends a carry cell on it, so the port is left open instead."""
+    design = json.loads(netlist.read_text())
+    for module in design["modules"].values():
+        loads = set()
+        for cell in module["cells"].values():
+            for port, bits in cell["connections"].items():
+                if cell.get("port_directions", {}).get(port) != "output":
+                    loads.update(bits)
+        for port in module["ports"].values():
+            loads.update(port["bits"])
+        for cell in module["cells"].values():
+            if cell["type"] == "CCU2C" and not loads.intersection(cell["connections"]["COUT"]):
+                cell["connections"]["COUT"] = ["x"]
+    netlist.write_text(json.dumps(design))
 
 
 def netlist_path(options, scratch):

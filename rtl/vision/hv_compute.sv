@@ -72,8 +72,6 @@ module hv_compute
 
   // --- Layer control --------------------------------------------------------------------------------
   compute_desc_t nxt_desc, cur_q;
-  coord_t [Nb-1:0] nxt_ix, nxt_iy, ix_q, iy_q;
-  lin_t   [Nb-1:0] nxt_lin, lin_q;
   logic        nxt_valid, take, q_empty;
   logic        have_q, wstart_q, wstarted_q, fstarted_q, taken_q;
   logic [7:0]  inflight_q;                   // layers whose operand fetch began and whose results are not all written
@@ -109,12 +107,7 @@ module hv_compute
         if (fstarted_q && !fetch_run && wstarted_q && w_done && taken_q) have_q <= 1'b0;
       end
     end
-    if (take) begin
-      cur_q <= nxt_desc;
-      ix_q  <= nxt_ix;
-      iy_q  <= nxt_iy;
-      lin_q <= nxt_lin;
-    end
+    if (take) cur_q <= nxt_desc;
   end
 
   assign layer_done_o = layer_end;
@@ -123,7 +116,7 @@ module hv_compute
   hv_cfgq u_cfgq (
     .clk_i, .rst_ni(rst_ni && !start_i),
     .we_i(q_we_i), .widx_i(q_widx_i), .wdata_i(q_wdata_i), .room_o(q_room_o), .empty_o(q_empty),
-    .valid_o(nxt_valid), .desc_o(nxt_desc), .ix_o(nxt_ix), .iy_o(nxt_iy), .lin_o(nxt_lin), .take_i(take)
+    .valid_o(nxt_valid), .desc_o(nxt_desc), .take_i(take)
   );
 
   // --- Weights ----------------------------------------------------------------------------------------
@@ -145,9 +138,9 @@ module hv_compute
 
   // --- Operands ---------------------------------------------------------------------------------------
   logic           issue_valid, issue_ready, issue_last;
-  logic [Nb-1:0]  bank_en, grant, pad;
+  logic [Nb-1:0]  bank_en, pad;
   row_t [Nb-1:0]  bank_row;
-  bank_t [Nb-1:0] lane_bank;
+  net_t           net;
   op_tag_t        issue_tag, set_tag;
   logic [7:0]     pad_byte;
   logic           set_valid, set_take, fetch_range, drain_range;
@@ -155,10 +148,10 @@ module hv_compute
 
   hv_fetch u_fetch (
     .clk_i, .rst_ni(rst_ni && !start_i),
-    .start_i(fstart), .desc_i(cur_q), .ix_i(ix_q), .iy_i(iy_q), .lin_i(lin_q),
+    .prepare_i(wstart_q), .start_i(fstart), .desc_i(cur_q),
     .running_o(fetch_run), .busy_o(fetch_busy),
     .issue_valid_o(issue_valid), .issue_ready_i(issue_ready),
-    .bank_en_o(bank_en), .bank_row_o(bank_row), .grant_o(grant), .lane_bank_o(lane_bank),
+    .bank_en_o(bank_en), .bank_row_o(bank_row), .net_o(net),
     .pad_o(pad), .issue_last_o(issue_last), .tag_o(issue_tag), .pad_byte_o(pad_byte),
     .range_err_o(fetch_range)
   );
@@ -171,7 +164,7 @@ module hv_compute
   hv_actmem u_actmem (
     .clk_i, .rst_ni(rst_ni && !start_i),
     .issue_valid_i(issue_valid), .issue_ready_o(issue_ready), .bank_en_i(bank_en), .bank_row_i(bank_row),
-    .grant_i(grant), .lane_bank_i(lane_bank), .pad_i(pad), .issue_last_i(issue_last), .tag_i(issue_tag),
+    .net_i(net), .pad_i(pad), .issue_last_i(issue_last), .tag_i(issue_tag),
     .pad_byte_i(pad_byte), .busy_o(mem_busy),
     .set_valid_o(set_valid), .set_words_o(set_words), .set_tag_o(set_tag), .set_take_i(set_take),
     .row_valid_i, .row_i, .row_ready_o, .row_data_o,

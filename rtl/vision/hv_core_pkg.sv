@@ -30,6 +30,21 @@ package hv_core_pkg;
   typedef logic signed [19:0] lin_t;
   typedef logic signed [11:0] coord_t;
 
+  // The network between banks and word lanes has two stages of 4:1. Lane w = 4k + m belongs to column m,
+  // bank b = 4c + x to class c. Stage one gives every column one word of every class, stage two
+  // picks a class for each lane: any words may pass at once that no two lanes of a column take from one class.
+  localparam int unsigned Nx = 4;
+  localparam int unsigned Nc = Nb / Nx;
+  localparam int unsigned NxB = $clog2(Nx);
+  localparam int unsigned NcB = $clog2(Nc);
+  typedef logic [NxB-1:0] net_x_t;
+  typedef logic [NcB-1:0] net_c_t;
+  typedef struct packed {
+    logic   [Nb-1:0] lanes;             // lanes that take a word
+    net_c_t [Nb-1:0] lane_c;            // class of each lane's bank
+    net_x_t [Nx-1:0][Nc-1:0] col_x;     // bank in class c that column m takes
+  } net_t;
+
   // What the MAC array has to know about one set of operand words.
   typedef struct packed {
     logic [3:0] nch_m1;     // steps that the words last, minus one (dense)

@@ -4,11 +4,17 @@
 // Operand fetch: walks the loop nest of a layer and turns each (pixel tile, tap, channel group) into
 // reads of the activation banks, one request per word lane.
 //
-// F1 registers the linear pixel index and the in-bounds flag of every lane, F2 registers bank, row and
-// the matrix of lanes that meet in one bank, F3 grants the lowest pending lane of every bank
-// each cycle until no lane is left. Lanes outside the map read nothing and get the pad byte. With
-// unit stride all lanes hit different banks and every stage moves once per cycle.
-// Stall rule: F3 may fire when issue_ready_i is high; F2, F1 and the counters follow.
+// A walker follows the output pixels, two a cycle, and shifts the coordinates of the tile's pixels into
+// lane registers, G times over for G channel groups; the lanes of the next tile are ready while the
+// current one is worked on. A tile takes it Nb/2 cycles, as long as the array's drain; the residual words of
+// a tile are a tile of their own. F0 registers what all lanes of an operation share: offsets of
+// the tap and, for each quarter of the lanes, row and bank skew. F1 adds them to each lane's coordinates: bounds,
+// row, bank. F2 registers the matrix of lanes that cannot be served together (same bank, or same
+// class of banks in one column of the network, see hv_core_pkg) and the lanes that have to wait for lower ones,
+// F3 grants the others every cycle until none is left and registers the settings of the network, from
+// which the rows of all banks follow. Lanes outside the map read nothing and get the pad byte.
+// With unit stride all lanes are served at once and every stage moves once per cycle.
+// Stall rule: F3 may move when issue_ready_i is high, and takes one issue more; F2, F1, F0 and the counters follow.
 
 `default_nettype none
 
@@ -19,22 +25,19 @@ module hv_fetch
   input  wire logic        clk_i,
   input  wire logic        rst_ni,
 
-  input  wire logic        start_i,         // begin the layer in desc_i, ix_i.. hold lane starts
+  input  wire logic        prepare_i,       // desc_i is new: walk out its first tile
+  input  wire logic        start_i,         // begin the layer in desc_i; with prepare_i or later
   /* verilator lint_off UNUSEDSIGNAL */  // the other units use the remaining fields
   input  wire compute_desc_t desc_i,
   /* verilator lint_on UNUSEDSIGNAL */
-  input  wire coord_t [Nb-1:0] ix_i,
-  input  wire coord_t [Nb-1:0] iy_i,
-  input  wire lin_t   [Nb-1:0] lin_i,
-  output logic             running_o,       // operations of this layer are still to be put into F1
-  output logic             busy_o,          // F1 or F2 occupied
+  output logic             running_o,       // operations of this layer are still to be put into F0
+  output logic             busy_o,          // F0 to F3 occupied
 
-  output logic             issue_valid_o,   // F3: requests of one operation
+  output logic             issue_valid_o,   // requests of one operation
   input  wire logic        issue_ready_i,
   output logic [Nb-1:0]    bank_en_o,
   output row_t [Nb-1:0]    bank_row_o,
-  output logic [Nb-1:0]    grant_o,         // lanes served by this issue
-  output bank_t [Nb-1:0]   lane_bank_o,
+  output net_t             net_o,
   output logic [Nb-1:0]    pad_o,           // lanes that read the pad byte
   output logic             issue_last_o,    // all lanes of the operation are served
   output op_tag_t          tag_o,
@@ -42,56 +45,174 @@ module hv_fetch
   output logic             range_err_o      // a row beyond the memory was addressed
 );
 
+  localparam int unsigned Parts = 1 << HV_GLOG_MAX;   // parts of the lanes that share a channel group
+  localparam int unsigned PartW = Nb / Parts;
+
+  if (Nb > 16 || HV_GLOG_MAX > 2) begin : gen_bad_lanes
+    $error("hv_fetch: at most 16 lanes (two stages of 4:1) and 4 channel groups");
+  end
+
+  // --- Walker -------------------------------------------------------------------------------------
+  typedef struct packed {
+    logic   valid;                            // the lane has a pixel
+    coord_t x, y;                             // at tap (0, 0)
+    lin_t   lin;
+  } lane_t;
+
+  lane_t [Nb-1:0] next_q, lane_q;             // lanes of the next tile, of the current one
+  logic           next_full_q, next_last_q, last_q;
+  logic           swap;                       // the next tile becomes the current one
+
+  logic           walk_q, walk_res_q;         // walking; the tile is one of residual words
+  logic [Lb-2:0]  pair_q;                     // pair of lanes
+  coord_t         wx_q, wy_q, bx_q, by_q;     // pixel of the walk, first pixel of the tile
+  lin_t           wl_q, bl_q;
+  logic [19:0]    left_q, res_p_q;            // pixels left, first residual pixel of the tile
+
+  logic [Lb:0]    p_count;                    // P
+  logic [Lb-2:0]  pair_mask, pix2;            // P/2 - 1; pair within the tile's pixels
+  logic           shift, pass_end, walk_end, walk_last;
+  assign p_count   = (Lb+1)'(Nb) >> desc_i.glog;
+  assign pair_mask = (Lb-1)'((Nb/2 - 1) >> desc_i.glog);
+  assign pix2      = pair_q & pair_mask;
+  assign shift     = walk_q && (!next_full_q || swap);
+  assign pass_end  = pix2 == pair_mask;
+  assign walk_end  = &pair_q;
+  assign walk_last = left_q <= 20'(p_count);
+
+  // One and two steps from the walk's pixel. Whether a step passes the end of the row is asked of its
+  // start, so that no sum waits for another.
+  logic signed [12:0] lim1_q, lim2_q, lim2w_q; // wx + lim >= 0: wrap at step one; at step two after none, after one
+  coord_t sx_w_q, sx2_w_q;                    // one step with a wrap, two with one
+  lin_t   sl_w_q, sl2_w_q;
+  /* verilator lint_off UNUSEDSIGNAL */  // signs only
+  logic signed [12:0] t1, t2, t2w;
+  /* verilator lint_on UNUSEDSIGNAL */
+  logic   c1, none, both;                     // wrap at step one; wraps in the two steps
+  coord_t sx, wrapx, x1, x2, y1, y2, dx1, dx2, dy2;
+  lin_t   l1, l2, dl1, dl2, wraplin, sxl;
+  assign sx      = $signed({4'b0, desc_i.sx});
+  assign sxl     = $signed({12'b0, desc_i.sx});
+  assign wrapx   = $signed(desc_i.wrapx);
+  assign wraplin = $signed(desc_i.wraplin);
+  assign t1      = 13'(wx_q) + lim1_q;
+  assign t2      = 13'(wx_q) + lim2_q;
+  assign t2w     = 13'(wx_q) + lim2w_q;
+  assign c1      = !t1[12];
+  assign none    = t2[12];                    // then also t1 is negative
+  assign both    = !t1[12] && !t2w[12];
+
+  // Constants of the layer: right from the second cycle after prepare_i on, when the walk begins.
+  always_ff @(posedge clk_i) begin
+    lim1_q  <= 13'(sx) - 13'($signed(desc_i.limx));
+    lim2_q  <= (13'(sx) <<< 1) - 13'($signed(desc_i.limx));
+    lim2w_q <= (13'(sx) <<< 1) - 13'($signed(desc_i.limx)) - $signed({1'b0, desc_i.wrapx});
+    sx_w_q  <= sx - wrapx;
+    sx2_w_q <= (sx <<< 1) - wrapx;
+    sl_w_q  <= sxl + wraplin;
+    sl2_w_q <= (sxl <<< 1) + wraplin;
+  end
+
+  assign dx1 = c1 ? sx_w_q : sx;
+  assign dl1 = c1 ? sl_w_q : sxl;
+  assign dx2 = none ? sx <<< 1 : both ? sx_w_q <<< 1 : sx2_w_q;
+  assign dl2 = none ? sxl <<< 1 : both ? sl_w_q <<< 1 : sl2_w_q;
+  assign dy2 = none ? 12'sd0 : both ? $signed({3'b0, desc_i.sy, 1'b0}) : $signed({4'b0, desc_i.sy});
+  assign x1 = wx_q + dx1;
+  assign x2 = wx_q + dx2;
+  assign y1 = wy_q + (c1 ? $signed({4'b0, desc_i.sy}) : 12'sd0);
+  assign y2 = wy_q + dy2;
+  assign l1 = wl_q + dl1;
+  assign l2 = wl_q + dl2;
+
+  // The pair of lanes. Residual words lie at any place of their tensor: x and y say nothing.
+  lane_t [1:0] pair;
+  logic        used;                          // dense layers have one channel group of operands
+  assign used = desc_i.depthwise || walk_res_q || (pair_q & ~pair_mask) == '0;
+  for (genvar i = 0; i < 2; i++) begin : gen_pair
+    logic [Lb-1:0] p;
+    assign p = {pix2, 1'(i)};
+    assign pair[i].valid = used && (left_q[19:Lb] != '0 || left_q[Lb-1:0] > p);
+    assign pair[i].x     = walk_res_q ? '0 : i == 0 ? wx_q : x1;
+    assign pair[i].y     = walk_res_q ? '0 : i == 0 ? wy_q : y1;
+    assign pair[i].lin   = walk_res_q ? $signed(res_p_q + 20'(p)) : i == 0 ? wl_q : l1;
+  end
+
+  // The base is where the next pass over the tile's pixels begins; towards the end of a tile that is the
+  // last of its channels, and before the first one, it becomes the layer's first pixel.
+  logic begin_q, rebase;
+  assign rebase = prepare_i || (shift && !walk_res_q && walk_last && pair_q == (Lb-1)'(Nb/2 - 2));
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      walk_q      <= 1'b0;
+      begin_q     <= 1'b0;
+      next_full_q <= 1'b0;
+    end else begin
+      begin_q <= prepare_i;
+      if (prepare_i) walk_q <= 1'b0;
+      else if (begin_q) walk_q <= 1'b1;
+      if (prepare_i) next_full_q <= 1'b0;
+      else if (shift) next_full_q <= walk_end;
+      else if (swap) next_full_q <= 1'b0;
+    end
+
+    if (prepare_i) begin
+      pair_q     <= '0;
+      walk_res_q <= 1'b0;
+    end else if (shift) begin
+      pair_q <= pair_q + (Lb-1)'(1);
+      if (walk_end) walk_res_q <= desc_i.add && !walk_res_q;
+    end
+
+    if (begin_q || (shift && !walk_res_q)) begin
+      if (begin_q || (pass_end && (!walk_end || walk_last))) {wx_q, wy_q, wl_q} <= {bx_q, by_q, bl_q};
+      else {wx_q, wy_q, wl_q} <= {x2, y2, l2};
+    end
+    if (rebase) {bx_q, by_q, bl_q} <= {desc_i.ix0, desc_i.iy0, desc_i.lin0};
+    else if (shift && !walk_res_q && walk_end && !walk_last) {bx_q, by_q, bl_q} <= {x2, y2, l2};
+    if (prepare_i || (shift && walk_end && walk_res_q == desc_i.add)) begin
+      left_q  <= prepare_i || walk_last ? desc_i.out_np : left_q - 20'(p_count);
+      res_p_q <= prepare_i || walk_last ? desc_i.res_p0 : res_p_q + 20'(p_count);
+    end
+
+    if (shift) begin
+      next_q      <= {pair, next_q[Nb-1:2]};
+      next_last_q <= walk_last;
+    end
+    if (swap) begin
+      lane_q <= next_q;
+      last_q <= next_last_q;
+    end
+  end
+
   // --- Loop nest ----------------------------------------------------------------------------------
   logic        run_q;
-  coord_t [Nb-1:0] ix_q, iy_q;
-  lin_t   [Nb-1:0] lin_q;
   logic [9:0]  oct_q;
-  logic [15:0] ptile_q;
   logic [7:0]  ky_q, kx_q;
   logic [9:0]  icg_q;
   logic        res_q;                         // the residual access at the end of a tile
+  logic        first_q;
   coord_t      tx_q, ty_q;
   lin_t        toff_q;
   logic [15:0] grow_q;                        // row of the input group (dense) or first group of the tile
   logic [15:0] oct_row_q, res_row_q;
-  logic [15:0] octg_q;                        // first channel group of the tile
-  logic [19:0] tile_p_q, left_q;              // first output pixel of the tile, pixels left
-  logic        first_q;
+  logic [Lb-1:0] octg_q;                      // first channel group of the tile, modulo Nb
 
-  logic [Lb:0] p_count;                       // P
-  logic [Lb-1:0] p_mask;                      // P - 1
-  logic [2:0]  g_count;
-  assign g_count = 3'd1 << desc_i.glog;
-  assign p_count = (Lb+1)'(Nb) >> desc_i.glog;
-  assign p_mask  = Lb'((Nb - 1) >> desc_i.glog);
-
-  logic kx_last, ky_last, icg_last, taps_last, tile_last, ptile_last, oct_last, advance;
+  logic kx_last, ky_last, icg_last, taps_last, tile_last, ptile_last, oct_last, new_lanes, advance;
+  logic f0_ready;
   assign icg_last   = desc_i.depthwise || icg_q == desc_i.icg_m1;
   assign kx_last    = kx_q == desc_i.kw_m1;
   assign ky_last    = ky_q == desc_i.kh_m1;
   assign taps_last  = icg_last && kx_last && ky_last;
   assign tile_last  = desc_i.add ? res_q : taps_last;
-  assign ptile_last = ptile_q == desc_i.nptile_m1;
+  assign new_lanes  = first_q || res_q;
+  assign ptile_last = new_lanes ? next_last_q : last_q;
   assign oct_last   = oct_q == desc_i.noct_m1;
 
-  logic f1_valid_q, f1_ready;
-  assign advance = run_q && f1_ready;
+  assign advance   = run_q && f0_ready && (!new_lanes || next_full_q);
+  assign swap      = advance && new_lanes;
   assign running_o = run_q;
-
-  // Pixel step of all lanes.
-  coord_t [Nb-1:0] nx;
-  logic   [Nb-1:0] wrap;
-  for (genvar w = 0; w < Nb; w++) begin : gen_step
-    assign nx[w]   = ix_q[w] + $signed(desc_i.stepx);
-    assign wrap[w] = nx[w] >= $signed(desc_i.limx);
-  end
-
-  // Rows from the first channel group of the tile to group j.
-  logic [3:0][15:0] gstep;
-  logic [15:0] gstride;
-  assign gstride = res_q ? desc_i.res_s : desc_i.in_s;
-  assign gstep   = {gstride + (gstride << 1), gstride << 1, gstride, 16'd0};
 
   logic [15:0] gs_in, gs_res;
   assign gs_in  = desc_i.in_s << desc_i.glog;
@@ -113,40 +234,22 @@ module hv_fetch
       res_row_q <= desc_i.res_base;
     end else if (advance && tile_last && ptile_last) begin
       oct_q     <= oct_q + 10'd1;
-      octg_q    <= octg_q + 16'(g_count);
+      octg_q    <= octg_q + (Lb'(1) << desc_i.glog);
       oct_row_q <= oct_row_q + gs_in;
       res_row_q <= res_row_q + gs_res;
     end
 
-    if (start_i || (advance && tile_last && ptile_last)) begin
-      ptile_q  <= '0;
-      tile_p_q <= '0;
-      left_q   <= desc_i.out_np;
-      ix_q     <= ix_i;
-      iy_q     <= iy_i;
-      lin_q    <= lin_i;
-    end else if (advance && tile_last) begin
-      ptile_q  <= ptile_q + 16'd1;
-      tile_p_q <= tile_p_q + 20'(p_count);
-      left_q   <= left_q - 20'(p_count);
-      for (int unsigned w = 0; w < Nb; w++) begin
-        ix_q[w]  <= wrap[w] ? nx[w] - $signed(desc_i.wrapx) : nx[w];
-        iy_q[w]  <= iy_q[w] + $signed(desc_i.stepy) + (wrap[w] ? $signed({4'b0, desc_i.sy}) : 12'sd0);
-        lin_q[w] <= lin_q[w] + desc_i.steplin + (wrap[w] ? desc_i.wraplin : 20'sd0);
-      end
-    end
-
-    if (start_i || (advance && tile_last)) begin
+    if (start_i || (advance && (tile_last || taps_last))) begin
       ky_q    <= '0;
       kx_q    <= '0;
       icg_q   <= '0;
-      res_q   <= 1'b0;
       tx_q    <= '0;
       ty_q    <= '0;
       toff_q  <= '0;
-      first_q <= 1'b1;
-      grow_q  <= start_i ? desc_i.in_base
-               : !desc_i.depthwise ? desc_i.in_base
+      res_q   <= !start_i && !tile_last;
+      first_q <= start_i || tile_last;
+      grow_q  <= start_i || (tile_last && !desc_i.depthwise) ? desc_i.in_base
+               : !tile_last ? res_row_q
                : ptile_last ? oct_row_q + gs_in : oct_row_q;
     end else if (advance) begin
       first_q <= 1'b0;
@@ -157,88 +260,147 @@ module hv_fetch
         if (!desc_i.depthwise) grow_q <= desc_i.in_base;
         kx_q   <= kx_q + 8'd1;
         tx_q   <= tx_q + $signed({4'b0, desc_i.dilx});
-        toff_q <= toff_q + $signed({12'b0, desc_i.dilx});
+        toff_q <= toff_q + (kx_last ? $signed(desc_i.tliny) : $signed({12'b0, desc_i.dilx}));
         if (kx_last) begin
           kx_q   <= '0;
           tx_q   <= '0;
           ky_q   <= ky_q + 8'd1;
           ty_q   <= ty_q + $signed({4'b0, desc_i.dily});
-          toff_q <= toff_q + desc_i.tliny;
         end
       end
-      if (taps_last) res_q <= 1'b1;
     end
   end
 
-  // --- F1: linear index and bounds ---------------------------------------------------------------
-  lin_t  [Nb-1:0]  f1_lin_q;
-  logic  [Nb-1:0]  f1_inb_q, f1_act_q;
-  logic  [3:0][15:0] f1_row_q;                 // row of channel group j's first word
-  bank_t [3:0]     f1_skew_q;
-  op_tag_t         f1_tag_q;
-  logic [7:0]      f1_padb_q;
-  logic            f2_ready;
+  // --- F0: what the lanes of an operation share -----------------------------------------------------
+  logic          f0_valid_q, f1_ready;
+  coord_t        f0_x_q, f0_xw_q, f0_y_q, f0_yh_q;   // tap, and tap minus width or height
+  logic [Lb-1:0] f0_low_q;                           // low bits of the tap's linear offset
+  logic  [Parts-1:0][15:0] f0_row_q;                 // row of the tap at linear pixel 0
+  bank_t [Parts-1:0] f0_bank_q;                      // bank of the tap at linear pixel 0
+  op_tag_t       f0_tag_q;
+  logic [7:0]    f0_padb_q;
 
-  assign f1_ready = !f1_valid_q || f2_ready;
+  assign f0_ready = !f0_valid_q || f1_ready;
 
-  logic [Nb-1:0] inb, act;
-  logic [Nb-1:0][Lb-1:0] lane_pix;
-  for (genvar w = 0; w < Nb; w++) begin : gen_bounds
-    coord_t x, y;
-    logic [Lb-1:0] p;
-    assign p = Lb'(w) & p_mask;
-    assign lane_pix[w] = p;
-    assign x = ix_q[w] + tx_q;
-    assign y = iy_q[w] + ty_q;
-    assign inb[w] = x >= 0 && x < $signed(desc_i.iw) && y >= 0 && y < $signed(desc_i.ih);
-    assign act[w] = (left_q > 20'(p)) && (desc_i.depthwise || res_q || (Lb+1)'(w) < p_count);
+  // The channel group of part q is the one of part 0 plus q div (Parts/G).
+  logic          many;                               // the parts differ
+  logic [15:0]   stride, row0;
+  logic  [3:0][15:0] strides;                        // multiples of the rows of a group
+  logic  [Parts-1:0][15:0] part_row;
+  bank_t [Parts-1:0] part_skew;
+  bank_t         skew0;
+  assign many   = desc_i.depthwise || res_q;
+  assign stride = res_q ? desc_i.res_s : desc_i.in_s;
+  assign strides = {stride + (stride << 1), stride << 1, stride, 16'd0};
+  assign row0   = grow_q + 16'(toff_q[19:Lb]);
+  assign skew0  = group_skew(many ? octg_q : Lb'(icg_q));
+  for (genvar q = 0; q < Parts; q++) begin : gen_part
+    always_comb begin
+      part_row[q]  = '0;
+      part_skew[q] = '0;
+      for (int unsigned g = 1; g <= HV_GLOG_MAX; g++) begin
+        if (many && 32'(desc_i.glog) == g) begin
+          part_row[q]  = strides[2'(q >> (HV_GLOG_MAX - g))];
+          part_skew[q] = group_skew(Lb'(q >> (HV_GLOG_MAX - g)));
+        end
+      end
+    end
   end
 
   always_ff @(posedge clk_i) begin
-    if (!rst_ni) f1_valid_q <= 1'b0;
-    else if (f1_ready) f1_valid_q <= run_q;
+    if (!rst_ni) f0_valid_q <= 1'b0;
+    else if (f0_ready) f0_valid_q <= advance;
     if (advance) begin
-      for (int unsigned w = 0; w < Nb; w++) begin
-        f1_lin_q[w] <= res_q ? $signed(desc_i.res_p0 + tile_p_q + 20'(lane_pix[w]))
-                             : lin_q[w] + toff_q;
+      f0_x_q    <= tx_q;
+      f0_xw_q   <= tx_q - $signed(desc_i.iw);
+      f0_y_q    <= ty_q;
+      f0_yh_q   <= ty_q - $signed(desc_i.ih);
+      f0_low_q  <= toff_q[Lb-1:0];
+      for (int unsigned q = 0; q < Parts; q++) begin
+        f0_row_q[q]  <= row0 + part_row[q];
+        f0_bank_q[q] <= toff_q[Lb-1:0] + (skew0 | part_skew[q]);
       end
-      f1_inb_q <= res_q ? '1 : inb;
-      f1_padb_q <= desc_i.pad;
-      f1_act_q <= act;
-      for (int unsigned j = 0; j < 4; j++) begin
-        f1_row_q[j]  <= (res_q ? res_row_q : grow_q) + gstep[j];
-        f1_skew_q[j] <= (desc_i.depthwise || res_q) ? group_skew(Lb'(octg_q) + Lb'(j))
-                                                    : group_skew(Lb'(icg_q));
-      end
-      f1_tag_q <= '{
-        nch_m1: desc_i.depthwise || res_q ? 4'd0 : icg_last ? desc_i.nlast_m1 : 4'(Wb - 1),
+      f0_padb_q <= desc_i.pad;
+      f0_tag_q  <= '{
+        nch_m1: many ? 4'd0 : icg_last ? desc_i.nlast_m1 : 4'(Wb - 1),
         first: first_q, last: tile_last, w_last: taps_last && !res_q, is_res: res_q, add: desc_i.add,
         depthwise: desc_i.depthwise, is_max: desc_i.is_max, glog: desc_i.glog};
     end
   end
 
-  // --- F2: bank, row, conflicts --------------------------------------------------------------------
-  logic  [Nb-1:0]  f2_pend_q, f2_pad_q;
+  // --- F1: bounds, row and bank of every lane ------------------------------------------------------
+  logic            f1_valid_q, f2_ready;
+  logic  [Nb-1:0]  f1_req_q;
+  logic  [Nb-1:0][15:0] f1_row_q;
+  bank_t [Nb-1:0]  f1_bank_q;
+  op_tag_t         f1_tag_q;
+  logic [7:0]      f1_padb_q;
+
+  assign f1_ready = !f1_valid_q || f2_ready;
+
+  logic  [Nb-1:0]  req;
+  logic  [Nb-1:0][15:0] row;
+  bank_t [Nb-1:0]  bank;
+  for (genvar w = 0; w < Nb; w++) begin : gen_lane
+    localparam int unsigned Q = w / PartW;
+    /* verilator lint_off UNUSEDSIGNAL */  // signs and carries only
+    coord_t x, xw, y, yh;
+    lin_t   place;
+    /* verilator lint_on UNUSEDSIGNAL */
+    assign x     = lane_q[w].x + f0_x_q;
+    assign xw    = lane_q[w].x + f0_xw_q;
+    assign y     = lane_q[w].y + f0_y_q;
+    assign yh    = lane_q[w].y + f0_yh_q;
+    // With residual words x and y are zero, as are the offsets.
+    assign req[w]  = lane_q[w].valid && !x[11] && xw[11] && !y[11] && yh[11];
+    assign place   = lane_q[w].lin + $signed({f0_row_q[Q], f0_low_q});
+    assign row[w]  = place[19:Lb];
+    assign bank[w] = lane_q[w].lin[Lb-1:0] + f0_bank_q[Q];
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) f1_valid_q <= 1'b0;
+    else if (f1_ready) f1_valid_q <= f0_valid_q;
+    if (f1_ready && f0_valid_q) begin
+      f1_req_q  <= req;
+      f1_row_q  <= row;
+      f1_bank_q <= bank;
+      f1_tag_q  <= f0_tag_q;
+      f1_padb_q <= f0_padb_q;
+    end
+  end
+
+  // --- F2: conflicts -------------------------------------------------------------------------------
+  logic  [Nb-1:0]  f2_pend_q, f2_wait_q, f2_pad_q;  // not served, among them not to be served next
   bank_t [Nb-1:0]  f2_bank_q;
   row_t  [Nb-1:0]  f2_row_q;
-  logic  [Nb-1:0][Nb-1:0] f2_same_q;
+  logic  [Nb-1:0][Nb-1:0] f2_same_q;           // lower lanes that lane w cannot be served with
   op_tag_t         f2_tag_q;
   logic [7:0]      f2_padb_q;
-  logic            f2_valid_q, f3_fire, f3_done;
+  logic            f2_valid_q, f3_ready, f3_fire, f3_done;
+  logic  [Nb-1:0]  grant;
+  logic  [Nb-1:0][Nb-1:0] same;
+  logic  [Nb-1:0]  wait0, wait1;                // of a new operation, of this one after an issue
 
   assign f2_ready = !f2_valid_q || (f3_fire && f3_done);
-  assign busy_o   = f1_valid_q || f2_valid_q;
 
-  bank_t [Nb-1:0]      bank;
-  logic  [Nb-1:0][15:0] row;
-  logic  [Nb-1:0]      req, over;
-  logic  [1:0]         lane_group [Nb];
-  for (genvar w = 0; w < Nb; w++) begin : gen_bank
-    assign lane_group[w] = f1_tag_q.depthwise || f1_tag_q.is_res ? 2'(Lb'(w) >> (Lb - 32'(f1_tag_q.glog))) : 2'd0;
-    assign req[w]  = f1_act_q[w] && f1_inb_q[w];
-    assign bank[w] = f1_lin_q[w][Lb-1:0] + f1_skew_q[lane_group[w]];
-    assign row[w]  = f1_row_q[lane_group[w]] + 16'(f1_lin_q[w][19:Lb]);
-    assign over[w] = req[w] && row[w] >= 16'(HV_ACT_ROWS);
+  for (genvar w = 0; w < Nb; w++) begin : gen_same
+    for (genvar v = 0; v < Nb; v++) begin : gen_pair
+      if (v >= w) begin : gen_higher
+        assign same[w][v] = 1'b0;
+      end else if (v % Nx == w % Nx) begin : gen_column
+        assign same[w][v] = f1_bank_q[v][Lb-1:NxB] == f1_bank_q[w][Lb-1:NxB];
+      end else begin : gen_bank
+        assign same[w][v] = f1_bank_q[v] == f1_bank_q[w];
+      end
+    end
+    assign wait0[w] = f1_req_q[w] && (same[w] & f1_req_q) != '0;
+    assign wait1[w] = f2_wait_q[w] && (f2_same_q[w] & f2_wait_q) != '0;
+  end
+
+  logic [Nb-1:0] over;
+  for (genvar w = 0; w < Nb; w++) begin : gen_over
+    assign over[w] = f1_req_q[w] && f1_row_q[w] >= 16'(HV_ACT_ROWS);
   end
 
   always_ff @(posedge clk_i) begin
@@ -250,43 +412,130 @@ module hv_fetch
       if (f2_ready) f2_valid_q <= f1_valid_q;
     end
     if (f2_ready && f1_valid_q) begin
-      f2_pend_q <= req;
-      f2_pad_q  <= ~req;
-      f2_bank_q <= bank;
+      f2_pend_q <= f1_req_q;
+      f2_pad_q  <= ~f1_req_q;
+      f2_bank_q <= f1_bank_q;
       f2_tag_q  <= f1_tag_q;
       f2_padb_q <= f1_padb_q;
-      for (int unsigned w = 0; w < Nb; w++) begin
-        f2_row_q[w] <= row[w][RowW-1:0];
-        for (int unsigned v = 0; v < Nb; v++) f2_same_q[w][v] <= v < w && bank[v] == bank[w];
-      end
+      f2_wait_q <= wait0;
+      f2_same_q <= same;
+      for (int unsigned w = 0; w < Nb; w++) f2_row_q[w] <= f1_row_q[w][RowW-1:0];
     end else if (f3_fire) begin
-      f2_pend_q <= f2_pend_q & ~grant_o;
+      f2_pend_q <= f2_wait_q;
+      f2_wait_q <= wait1;
     end
   end
 
-  // --- F3: grants -----------------------------------------------------------------------------------
+  // --- F3: grants and the settings of the network --------------------------------------------------
+  net_c_t [Nb-1:0] lane_c;
+  net_x_t [Nx-1:0][Nc-1:0] col_x;
+  net_c_t [Nx-1:0][Nc-1:0] lane_k;                // lane Nx*k + m that takes the word of class c in column m
+  logic   [Nx-1:0][Nc-1:0] col_en;                // there is one
   for (genvar w = 0; w < Nb; w++) begin : gen_grant
-    assign grant_o[w] = f2_pend_q[w] && (f2_same_q[w] & f2_pend_q) == '0;
+    assign grant[w]  = f2_pend_q[w] && !f2_wait_q[w];
+    assign lane_c[w] = f2_bank_q[w][Lb-1:NxB];
   end
-  always_comb begin
-    bank_en_o  = '0;
-    bank_row_o = '0;
-    for (int unsigned w = 0; w < Nb; w++) begin
-      if (grant_o[w]) begin
-        bank_en_o[f2_bank_q[w]]  = 1'b1;
-        bank_row_o[f2_bank_q[w]] = bank_row_o[f2_bank_q[w]] | f2_row_q[w];
+  for (genvar m = 0; m < Nx; m++) begin : gen_column
+    for (genvar c = 0; c < Nc; c++) begin : gen_class
+      always_comb begin
+        col_en[m][c]     = 1'b0;
+        lane_k[m][c]     = '0;
+        col_x[m][c]  = '0;
+        for (int unsigned k = 0; k < Nc; k++) begin
+          if (grant[Nx*k+m] && lane_c[Nx*k+m] == NcB'(c)) begin
+            col_en[m][c]    = 1'b1;
+            lane_k[m][c]    = lane_k[m][c] | NcB'(k);
+            col_x[m][c] = col_x[m][c] | f2_bank_q[Nx*k+m][NxB-1:0];
+          end
+        end
       end
     end
   end
 
-  assign f3_done       = (f2_pend_q & ~grant_o) == '0;
-  assign f3_fire       = issue_valid_o && issue_ready_i;
-  assign issue_valid_o = f2_valid_q;
-  assign issue_last_o  = f3_done;
-  assign lane_bank_o   = f2_bank_q;
-  assign pad_o         = f2_pad_q;
-  assign tag_o         = f2_tag_q;
-  assign pad_byte_o    = f2_padb_q;
+  // One issue at the output, one behind it, so that the stages before do not wait for issue_ready_i in the same cycle.
+  typedef struct packed {
+    net_t    net;
+    net_c_t [Nx-1:0][Nc-1:0] lane_k;
+    logic   [Nx-1:0][Nc-1:0] col_en;
+    row_t   [Nb-1:0] row;
+    logic   [Nb-1:0] pad;
+    logic    last;
+    op_tag_t tag;
+    logic [7:0] padb;
+  } issue_t;
+  issue_t  f3, f3_q, behind_q;
+  logic    f3_valid_q, behind_valid_q, f3_free;
+
+  assign f3 = '{net: '{lanes: grant, lane_c: lane_c, col_x: col_x}, lane_k: lane_k, col_en: col_en,
+                row: f2_row_q, pad: f2_pad_q, last: f3_done, tag: f2_tag_q, padb: f2_padb_q};
+  assign f3_done  = f2_wait_q == '0;
+  assign f3_ready = !behind_valid_q;
+  assign f3_free  = !f3_valid_q || issue_ready_i;
+  assign f3_fire  = f2_valid_q && f3_ready;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      f3_valid_q     <= 1'b0;
+      behind_valid_q <= 1'b0;
+    end else if (f3_free) begin
+      f3_valid_q     <= f2_valid_q || behind_valid_q;
+      behind_valid_q <= 1'b0;
+    end else if (f3_fire) begin
+      behind_valid_q <= 1'b1;
+    end
+    if (f3_free) f3_q <= behind_valid_q ? behind_q : f3;
+    if (!behind_valid_q) behind_q <= f3;
+  end
+
+  // The rows take the network the other way.
+  row_t [Nx-1:0][Nc-1:0] col_row;
+  for (genvar m = 0; m < Nx; m++) begin : gen_col_row
+    for (genvar c = 0; c < Nc; c++) begin : gen_class
+      row_t [Nx-1:0] rows;
+      for (genvar k = 0; k < Nx; k++) begin : gen_row
+        assign rows[k] = k < Nc ? f3_q.row[Nx*(k%Nc)+m] : '0;
+      end
+      ks_mux4 #(
+        .Width(RowW)
+      ) u_mux (
+        .d_i(rows), .s_i(2'(f3_q.lane_k[m][c])), .set_i('0), .y_o(col_row[m][c])
+      );
+    end
+  end
+  for (genvar c = 0; c < Nc; c++) begin : gen_bank_row
+    for (genvar x = 0; x < Nx; x++) begin : gen_x
+      net_x_t m_sel;
+      row_t [Nx-1:0] rows;
+      logic en;
+      always_comb begin
+        m_sel = '0;
+        en    = 1'b0;
+        for (int unsigned m = 0; m < Nx; m++) begin
+          if (f3_q.col_en[m][c] && f3_q.net.col_x[m][c] == NxB'(x)) begin
+            m_sel = m_sel | NxB'(m);
+            en    = 1'b1;
+          end
+        end
+      end
+      for (genvar m = 0; m < Nx; m++) begin : gen_row
+        assign rows[m] = col_row[m][c];
+      end
+      assign bank_en_o[Nx*c+x] = en;
+      ks_mux4 #(
+        .Width(RowW)
+      ) u_mux (
+        .d_i(rows), .s_i(m_sel), .set_i('0), .y_o(bank_row_o[Nx*c+x])
+      );
+    end
+  end
+
+  assign busy_o        = f0_valid_q || f1_valid_q || f2_valid_q || f3_valid_q || behind_valid_q;
+  assign issue_valid_o = f3_valid_q;
+  assign issue_last_o  = f3_q.last;
+  assign net_o         = f3_q.net;
+  assign pad_o         = f3_q.pad;
+  assign tag_o         = f3_q.tag;
+  assign pad_byte_o    = f3_q.padb;
 
 endmodule
 

@@ -5,7 +5,7 @@
 //
 // Prefetcher: takes weight segments (address, ring words) from a queue of 16 and requests bursts
 // that end at multiples of 128 bytes as long as the ring has room for them, layers ahead of use.
-// Ring: HV_RING_WORDS words of 4*WB bytes, written a bus beat at a time.
+// Ring: HV_RING_WORDS words of 4*WB bytes, each written with its last beat.
 // Sequencer: per layer, per output-channel tile: 2G+1 parameter words into the parameter banks, then
 // the weight words once per pixel tile into a FIFO of 16 words for the array. One word per cycle;
 // it waits for words not yet fetched, for room in the FIFO, and before the parameters of a
@@ -124,21 +124,38 @@ module hv_wring
     end
   end
 
-  // --- Ring memory: one column per beat of a word ---------------------------------------------
-  ring_word_t ring_rdata;
-  logic       rd_en;
+  // --- Ring memory: two halves that hold whole words -------------------------------------------
+  // A block RAM as deep as half a ring has columns of nine bits: 29 for a word of 256 bits, where one as deep as
+  // the ring has columns of four. So the beats of a word are collected first.
+  ring_word_t ring_rdata, ring_wdata;
+  logic       rd_en, wr_word;
   logic [CntW-1:0] rd_q;                         // next word to read
+  logic [RwBeats-2:0][HV_BUS_BYTES*8-1:0] collect_q;
+  ring_word_t [1:0] half_rdata;
+  logic       half_q;                            // half of the word read last
 
-  for (genvar c = 0; c < RwBeats; c++) begin : gen_ring
-    // A word is read only after it is complete, so no read meets a write of its word.
-    (* no_rw_check *) logic [HV_BUS_BYTES*8-1:0] mem [HV_RING_WORDS];
-    logic [HV_BUS_BYTES*8-1:0] rdata_q;
+  assign ring_wdata = {rsp_data_i, collect_q};
+  assign wr_word    = rsp_valid_i && beat_q == BeatSel'(RwBeats - 1);
+
+  for (genvar c = 0; c < RwBeats - 1; c++) begin : gen_collect
     always_ff @(posedge clk_i) begin
-      if (rsp_valid_i && beat_q == BeatSel'(c)) mem[wr_q[RingAw-1:0]] <= rsp_data_i;
-      if (rd_en) rdata_q <= mem[rd_q[RingAw-1:0]];
+      if (rsp_valid_i && beat_q == BeatSel'(c)) collect_q[c] <= rsp_data_i;
     end
-    assign ring_rdata[c*HV_BUS_BYTES +: HV_BUS_BYTES] = rdata_q;
   end
+  for (genvar h = 0; h < 2; h++) begin : gen_half
+    // A word is read only after it is complete, so no read meets a write of its word.
+    (* no_rw_check *) ring_word_t mem [HV_RING_WORDS/2];
+    ring_word_t rdata_q;
+    always_ff @(posedge clk_i) begin
+      if (wr_word && wr_q[RingAw-1] == 1'(h)) mem[wr_q[RingAw-2:0]] <= ring_wdata;
+      if (rd_en && rd_q[RingAw-1] == 1'(h)) rdata_q <= mem[rd_q[RingAw-2:0]];
+    end
+    assign half_rdata[h] = rdata_q;
+  end
+  always_ff @(posedge clk_i) begin
+    if (rd_en) half_q <= rd_q[RingAw-1];
+  end
+  assign ring_rdata = half_rdata[half_q];
 
   // --- Sequencer --------------------------------------------------------------------------------
   typedef enum logic [1:0] {Idle, Guard, Param, Weight} state_e;

@@ -119,19 +119,9 @@ struct Layer {
           if (o >= static_cast<int>(d.out_np))
             continue;
           std::int64_t x = d.ix0, y = d.iy0, lin = d.lin0;
-          for (int i = 0; i < p; ++i) {
+          for (int i = 0; i < o; ++i) {
             x += d.sx;
             lin += d.sx;
-            if (x >= d.limx) {
-              x -= d.wrapx;
-              y += d.sy;
-              lin += d.wraplin;
-            }
-          }
-          for (int i = 0; i < tile; ++i) {
-            x += d.stepx;
-            y += d.stepy;
-            lin += d.steplin;
             if (x >= d.limx) {
               x -= d.wrapx;
               y += d.sy;
@@ -228,9 +218,6 @@ void set_geometry(ComputeDesc &d, int ih, int iw, int oh, int ow, int kh, int kw
   d.limx = ow * stride_x - pad_l;
   d.wrapx = static_cast<decltype(d.wrapx)>(ow * stride_x);
   d.wraplin = stride_y * iw - ow * stride_x;
-  d.stepx = static_cast<decltype(d.stepx)>((p_count % ow) * stride_x);
-  d.stepy = static_cast<decltype(d.stepy)>((p_count / ow) * stride_y);
-  d.steplin = (p_count / ow) * stride_y * iw + (p_count % ow) * stride_x;
   d.dilx = static_cast<decltype(d.dilx)>(dil_x);
   d.dily = static_cast<decltype(d.dily)>(dil_y);
   d.tliny = dil_y * iw - (kw - 1) * dil_x;
@@ -393,13 +380,17 @@ Layer random_layer(Random &r, int &in_base, bool chain) {
   d.depthwise = r.chance(0.4);
   d.is_max = d.depthwise && r.chance(0.25);
   d.add = r.chance(0.3);
-  const int iw = 1 + static_cast<int>(r.below(14)), ih = 1 + static_cast<int>(r.below(14));
+  // Narrow maps wrap several times in a tile, wide ones at most once.
+  const bool wide = r.chance(0.3);
+  const int iw = 1 + static_cast<int>(r.below(wide ? 40 : 14)),
+            ih = 1 + static_cast<int>(r.below(14));
   const int kw = 1 + static_cast<int>(r.below(5)), kh = 1 + static_cast<int>(r.below(5));
   const int sx = 1 + static_cast<int>(r.below(3)), sy = 1 + static_cast<int>(r.below(3));
   const int dx = 1 + static_cast<int>(r.below(2)), dy = 1 + static_cast<int>(r.below(2));
   const int pl = static_cast<int>(r.below(static_cast<std::uint64_t>(kw))),
             pt = static_cast<int>(r.below(static_cast<std::uint64_t>(kh)));
-  const int ow = 1 + static_cast<int>(r.below(12)), oh = 1 + static_cast<int>(r.below(12));
+  const int ow = 1 + static_cast<int>(r.below(wide ? 36 : 12)),
+            oh = 1 + static_cast<int>(r.below(12));
   set_geometry(d, ih, iw, oh, ow, kh, kw, sy, sx, pt, pl, dy, dx);
   const int noct = 1 + static_cast<int>(r.below(3));
   d.noct_m1 = static_cast<decltype(d.noct_m1)>(noct - 1);

@@ -202,11 +202,6 @@ contract::ComputeDesc compute_geometry(const Layer &layer, const contract::Confi
   d.limx = layer.ow * layer.sx - layer.pad_left;
   d.wrapx = layer.ow * layer.sx;
   d.wraplin = layer.sy * layer.iw - layer.ow * layer.sx;
-  if (d.nptile_m1 > 0) {
-    d.stepx = lanes % layer.ow * layer.sx;
-    d.stepy = lanes / layer.ow * layer.sy;
-    d.steplin = d.stepy * layer.iw + d.stepx;
-  }
   d.dilx = layer.dx;
   d.dily = layer.dy;
   d.tliny = layer.dy * layer.iw - (layer.kw - 1) * layer.dx;

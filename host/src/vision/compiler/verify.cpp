@@ -217,23 +217,9 @@ Result<void> Verifier::check_weights(const ComputeDesc &d) {
 
 // The input pixels inside the map that the descriptor reads.
 Result<Region> Verifier::input_region(const ComputeDesc &d) const {
-  const std::int64_t lanes = nb_ >> d.glog;
   const std::int64_t row = d.kw_m1 * d.dilx + d.tliny;
   Region r{d.in_base, d.in_s, d.depthwise != 0 ? (d.noct_m1 + 1) << d.glog : d.icg_m1 + 1, 0, -1};
   bool any = false;
-  struct Position {
-    std::int64_t x, y, lin;
-  };
-  const auto step = [&d](Position &p, std::int64_t dx, std::int64_t dy, std::int64_t dlin) {
-    p.x += dx;
-    p.y += dy;
-    p.lin += dlin;
-    if (p.x >= d.limx) {
-      p.x -= d.wrapx;
-      p.y += d.sy;
-      p.lin += d.wraplin;
-    }
-  };
   // Taps from..to of `kernel` at `at + k * dilation` that lie in 0 .. size - 1.
   const auto inside = [](std::int64_t at, std::int64_t dilation, std::int64_t last,
                          std::int64_t size, std::int64_t &from, std::int64_t &to) {
@@ -245,26 +231,28 @@ Result<Region> Verifier::input_region(const ComputeDesc &d) const {
     from = at < 0 ? ceil_div(-at, dilation) : 0;
     to = size - 1 - at < 0 ? -1 : std::min(last, (size - 1 - at) / dilation);
   };
-  Position tile{d.ix0, d.iy0, d.lin0};
-  for (std::int64_t t = 0; t <= d.nptile_m1; ++t) {
-    Position p = tile;
-    for (std::int64_t lane = 0; lane < lanes && t * lanes + lane < d.out_np; ++lane) {
-      std::int64_t kx0 = 0, kx1 = 0, ky0 = 0, ky1 = 0;
-      inside(p.x, d.dilx, d.kw_m1, d.iw, kx0, kx1);
-      inside(p.y, d.dily, d.kh_m1, d.ih, ky0, ky1);
-      if (kx0 <= kx1 && ky0 <= ky1) {
-        for (const std::int64_t ky : {ky0, ky1}) {
-          for (const std::int64_t kx : {kx0, kx1}) {
-            const std::int64_t pixel = p.lin + kx * d.dilx + ky * row;
-            r.lo = any ? std::min(r.lo, pixel) : pixel;
-            r.hi = any ? std::max(r.hi, pixel) : pixel;
-            any = true;
-          }
+  std::int64_t x = d.ix0, y = d.iy0, lin = d.lin0;
+  for (std::int64_t o = 0; o < d.out_np; ++o) {
+    std::int64_t kx0 = 0, kx1 = 0, ky0 = 0, ky1 = 0;
+    inside(x, d.dilx, d.kw_m1, d.iw, kx0, kx1);
+    inside(y, d.dily, d.kh_m1, d.ih, ky0, ky1);
+    if (kx0 <= kx1 && ky0 <= ky1) {
+      for (const std::int64_t ky : {ky0, ky1}) {
+        for (const std::int64_t kx : {kx0, kx1}) {
+          const std::int64_t pixel = lin + kx * d.dilx + ky * row;
+          r.lo = any ? std::min(r.lo, pixel) : pixel;
+          r.hi = any ? std::max(r.hi, pixel) : pixel;
+          any = true;
         }
       }
-      step(p, d.sx, 0, d.sx);
     }
-    step(tile, d.stepx, d.stepy, d.steplin);
+    x += d.sx;
+    lin += d.sx;
+    if (x >= d.limx) {
+      x -= d.wrapx;
+      y += d.sy;
+      lin += d.wraplin;
+    }
   }
   KESTREL_TRY(check_region("its input", r));
   return r;

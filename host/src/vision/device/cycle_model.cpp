@@ -31,6 +31,7 @@ using u64 = std::uint64_t;
 
 constexpr u32 kWordBytes = 8;
 constexpr u32 kMaxLanes = 64;
+constexpr u32 kNetRadix = 4; // of the network between banks and lanes
 constexpr u32 kBurstBeats = 16;
 constexpr u32 kDescBeats = 16;
 constexpr u32 kBeatsPerRingWord = 4;
@@ -39,8 +40,8 @@ constexpr u32 kBeatFifo = 64, kWeightFifo = 16, kWriteFifo = 32;
 constexpr u32 kOutstanding = 16;
 constexpr u32 kResponses = 63;      // write bursts without response
 constexpr u32 kWatchdog = 0x100000; // reset value of register WATCHDOG
-// Operations of a layer whose conflicts are remembered from one output-channel tile to the next.
-constexpr u64 kRememberedOperations = u64{1} << 22;
+// Taps of all tiles of a layer whose conflicts are remembered from one output-channel tile to the next.
+constexpr u64 kRememberedTaps = u64{1} << 22;
 
 u32 u(std::int64_t v) { return static_cast<u32>(v); }
 
@@ -57,9 +58,9 @@ struct ComputeLayer {
   u32 wwords = 0, kwords = 0;
   u32 kh = 1, kw = 1, icg = 1; // counts; icg is 1 when depthwise
   u32 nlast_m1 = 0, noct = 1, nptile = 1;
-  std::int32_t ix0 = 0, iy0 = 0, sx = 0, sy = 0, limx = 0, wrapx = 0, stepx = 0, stepy = 0;
+  std::int32_t ix0 = 0, iy0 = 0, sx = 0, sy = 0, limx = 0, wrapx = 0;
   std::int32_t dilx = 0, dily = 0, ih = 0, iw = 0;
-  u32 lin0 = 0, wraplin = 0, steplin = 0, tliny = 0; // modulo 2^32: the banks need low bits only
+  u32 lin0 = 0, wraplin = 0, tliny = 0; // modulo 2^32: the banks need low bits only
   u32 out_p0 = 0, out_np = 0;
 };
 
@@ -115,16 +116,13 @@ ComputeLayer reduce(const ComputeDesc &d) {
   l.sx = coord(d.sx);
   l.sy = coord(d.sy);
   l.limx = coord(d.limx);
-  l.wrapx = coord(d.wrapx);
-  l.stepx = coord(d.stepx);
-  l.stepy = coord(d.stepy);
+  l.wrapx = static_cast<std::int32_t>(d.wrapx);
   l.dilx = coord(d.dilx);
   l.dily = coord(d.dily);
   l.ih = coord(d.ih);
   l.iw = coord(d.iw);
   l.lin0 = u(d.lin0);
   l.wraplin = u(d.wraplin);
-  l.steplin = u(d.steplin);
   l.tliny = u(d.tliny);
   l.out_p0 = u(d.out_p0);
   l.out_np = u(d.out_np);
@@ -466,9 +464,8 @@ private:
 // --- hv_cfgq -------------------------------------------------------------------------------------
 
 struct ConfigQueue {
-  u32 lanes = 0;
-  u32 level = 0, word = 0, lane = 0;
-  bool busy = false, valid = false, walk = false;
+  u32 level = 0, word = 0;
+  bool busy = false, valid = false;
 
   [[nodiscard]] bool room() const { return level < kComputeQueue; }
   [[nodiscard]] bool empty() const { return level == 0 && !busy && !valid; }
@@ -482,22 +479,11 @@ struct ConfigQueue {
     if (!busy) {
       if (!was_valid && was_level != 0) {
         busy = true;
-        word = lane = 0;
+        word = 0;
       }
       return;
     }
-    const bool read_done = word == 17 && lane == lanes;
-    const bool was_walk = walk;
-    if (word == 5)
-      walk = true;
-    if (word != 17)
-      ++word;
-    if (was_walk) {
-      if (lane == lanes - 1)
-        walk = false;
-      ++lane;
-    }
-    if (read_done) {
+    if (word++ == 17) {
       busy = false;
       valid = true;
       --level;
@@ -630,51 +616,91 @@ struct Fetch {
   const Geometry *geometry = nullptr;
 
   struct Operation {
-    u32 issues = 0; // cycles in F3, 1 without conflicts
+    u32 issues = 0; // cycles in F2, 1 without conflicts
     Tag tag;
   };
-  bool run = false, f1_valid = false, f2_valid = false;
-  Operation f1, f2; // f2.issues counts down
+  bool run = false, f0_valid = false, f1_valid = false, f2_valid = false, f3_valid = false;
+  Operation f0, f1, f2; // f2.issues counts down
+  Tag f3_tag, behind_tag;
+  bool f3_last = false, behind = false, behind_last = false;
+  // Walker: pairs of lanes of the next tile that it has shifted in.
+  bool walk = false, walk_begins = false, full = false;
+  u32 pair = 0;
   // Loop nest.
   const ComputeLayer *layer = nullptr;
   u32 oct = 0, ptile = 0, tap = 0, taps = 0, icg = 0;
   bool res = false;
-  // Position of every pixel lane of the tile at tap (0, 0), and at the start of a channel tile.
+  // Position of every pixel lane of the tile at tap (0, 0), and of the first pixel of the next one.
   struct Position {
     std::int32_t x = 0, y = 0;
     u32 lin = 0;
   };
   u32 pixels = 0, left = 0;
-  std::array<Position, kMaxLanes> position{}, start{};
-  // Issues of each tap of a tile; those of all tiles when they are remembered.
-  std::vector<std::uint8_t> issues;
+  std::array<Position, kMaxLanes> position{};
+  Position next;
+  // Issues of each tap of a tile, by the low bits of the channel group's skew, 0 where not yet
+  // counted; those of all tiles when they are remembered.
+  std::array<std::vector<std::uint8_t>, kNetRadix> issues;
   bool remembered = false;
   std::size_t issues_at = 0;
 
   // Signals of this cycle.
-  bool f3_fire = false, f3_done = false, f2_ready = false, f1_ready = false;
+  bool f3_ready = false, f3_fire = false, f3_done = false, f2_ready = false, f1_ready = false,
+       f0_ready = false;
+  bool issue_fire = false, f3_free = false, go = false, swap = false;
 
-  [[nodiscard]] bool busy() const { return f1_valid || f2_valid; }
+  [[nodiscard]] bool busy() const { return f0_valid || f1_valid || f2_valid || f3_valid || behind; }
   void eval(bool issue_ready) {
-    f3_fire = f2_valid && issue_ready;
+    issue_fire = f3_valid && issue_ready;
+    f3_free = !f3_valid || issue_ready;
+    f3_ready = !behind;
+    f3_fire = f2_valid && f3_ready;
     f3_done = f2.issues <= 1;
     f2_ready = !f2_valid || (f3_fire && f3_done);
     f1_ready = !f1_valid || f2_ready;
+    f0_ready = !f0_valid || f1_ready;
+    const bool new_lanes = res || (tap == 0 && icg == 0);
+    go = run && f0_ready && (!new_lanes || full);
+    swap = go && new_lanes;
   }
 
-  void tick(const ComputeLayer *begin) {
+  void tick(const ComputeLayer *begin, bool prepare) {
+    if (f3_free) {
+      f3_valid = f2_valid || behind;
+      f3_tag = behind ? behind_tag : f2.tag;
+      f3_last = behind ? behind_last : f3_done;
+      behind = false;
+    } else if (f3_fire) {
+      behind = true;
+      behind_tag = f2.tag;
+      behind_last = f3_done;
+    }
     if (f2_ready) {
       f2_valid = f1_valid;
-      if (f1_valid)
-        f2 = f1;
+      f2 = f1;
     } else if (f3_fire) {
       --f2.issues;
     }
     if (f1_ready) {
-      f1_valid = run;
-      if (run)
-        advance();
+      f1_valid = f0_valid;
+      f1 = f0;
     }
+    if (f0_ready)
+      f0_valid = go;
+    if (prepare) {
+      walk = full = false;
+      pair = 0;
+    } else if (walk && (!full || swap)) {
+      full = ++pair == geometry->nb / 2;
+      pair = full ? 0 : pair;
+    } else if (swap) {
+      full = false;
+    }
+    if (walk_begins && !prepare)
+      walk = true;
+    walk_begins = prepare;
+    if (go)
+      advance();
     if (begin != nullptr)
       start_layer(*begin);
   }
@@ -686,35 +712,48 @@ private:
     oct = 0;
     taps = l.kh * l.kw;
     pixels = geometry->nb >> l.glog;
-    // The walk of hv_cfgq.
-    Position p{l.ix0, l.iy0, l.lin0};
-    for (u32 i = 0; i < pixels; ++i) {
-      start[i] = p;
-      p.x = coord(p.x + l.sx);
-      p.lin += static_cast<u32>(l.sx);
-      if (p.x >= l.limx) {
-        p.x = coord(p.x - l.wrapx);
-        p.y = coord(p.y + l.sy);
-        p.lin += l.wraplin;
-      }
-    }
-    remembered = u64{l.nptile} * taps <= kRememberedOperations;
-    issues.assign(remembered ? std::size_t{l.nptile} * taps : taps, 0);
+    remembered = u64{l.nptile} * taps <= kRememberedTaps;
+    for (auto &counts : issues)
+      counts.assign(remembered ? std::size_t{l.nptile} * taps : taps, 0);
     start_channels();
   }
   void start_channels() {
     ptile = 0;
     left = layer->out_np;
-    position = start;
+    next = {layer->ix0, layer->iy0, layer->lin0};
     start_tile();
   }
   void start_tile() {
+    const ComputeLayer &l = *layer;
     tap = icg = 0;
     res = false;
+    for (u32 i = 0; i < pixels; ++i) {
+      position[i] = next;
+      next.x += l.sx;
+      next.lin += static_cast<u32>(l.sx);
+      if (next.x >= l.limx) {
+        next.x -= l.wrapx;
+        next.y += l.sy;
+        next.lin += l.wraplin;
+      }
+      next.x = coord(next.x);
+      next.y = coord(next.y);
+    }
     issues_at = remembered ? std::size_t{ptile} * taps : 0;
-    // The skew of a channel tile's first group moves all lanes alike.
-    if (oct == 0 || !remembered)
-      count_issues(issues.data() + issues_at);
+    if (!remembered) {
+      for (auto &counts : issues)
+        std::fill(counts.begin(), counts.end(), std::uint8_t{0});
+    }
+  }
+
+  [[nodiscard]] u32 issues_of_tap() {
+    const ComputeLayer &l = *layer;
+    // All lanes have this skew. By multiples of the radix it changes nothing.
+    const u32 skew = geometry->skew(l.depthwise ? oct << l.glog : icg) % kNetRadix;
+    std::uint8_t *counts = issues[skew].data() + issues_at;
+    if (counts[tap] == 0)
+      count_issues(skew, counts);
+    return counts[tap];
   }
 
   void advance() {
@@ -723,8 +762,8 @@ private:
     const bool taps_last = icg_last && tap + 1 == taps;
     const bool tile_last = l.add ? res : taps_last;
     // Residual words of a tile lie in different banks.
-    f1.issues = res ? 1U : issues[issues_at + tap];
-    f1.tag = {layer,
+    f0.issues = res ? 1U : issues_of_tap();
+    f0.tag = {layer,
               l.depthwise || res ? 0
               : icg_last         ? l.nlast_m1
                                  : kWordBytes - 1,
@@ -742,17 +781,6 @@ private:
     }
     if (++ptile != l.nptile) {
       left -= pixels;
-      for (u32 i = 0; i < pixels; ++i) {
-        Position &p = position[i];
-        p.x = coord(p.x + l.stepx);
-        p.y = coord(p.y + l.stepy);
-        p.lin += l.steplin;
-        if (p.x >= l.limx) {
-          p.x = coord(p.x - l.wrapx);
-          p.y = coord(p.y + l.sy);
-          p.lin += l.wraplin;
-        }
-      }
       start_tile();
     } else if (++oct != l.noct) {
       start_channels();
@@ -761,50 +789,53 @@ private:
     }
   }
 
-  /// Issues of every tap of the tile: the most lanes that meet in one bank.
-  void count_issues(std::uint8_t *out) const {
+  /// Issues of every tap of the tile.
+  void count_issues(u32 skew, std::uint8_t *out) const {
     const ComputeLayer &l = *layer;
     const u32 groups = l.depthwise ? 1U << l.glog : 1;
     const u32 active = std::min(left, pixels);
     std::int32_t ty = 0;
-    u32 offset = 0;
+    u32 offset = skew;
     for (u32 ky = 0; ky < l.kh; ++ky, ty += l.dily) {
       std::int32_t tx = 0;
       for (u32 kx = 0; kx < l.kw; ++kx, tx += l.dilx) {
-        std::array<u32, kMaxLanes> banks;
+        std::array<Word, kMaxLanes> words;
         u32 n = 0;
-        u64 hit = 0;
-        for (u32 i = 0; i < active; ++i) {
-          const std::int32_t x = coord(position[i].x + tx);
-          const std::int32_t y = coord(position[i].y + ty);
-          const bool inside = x >= 0 && x < l.iw && y >= 0 && y < l.ih;
-          const u32 bank = (position[i].lin + offset) & geometry->mask;
-          banks[n] = bank;
-          n += inside ? 1 : 0;
-          hit |= u64{inside} << bank;
+        u64 banks = 0, columns = 0;
+        for (u32 j = 0; j < groups; ++j) {
+          for (u32 i = 0; i < active; ++i) {
+            const std::int32_t x = coord(position[i].x + tx);
+            const std::int32_t y = coord(position[i].y + ty);
+            if (x < 0 || x >= l.iw || y < 0 || y >= l.ih)
+              continue;
+            const u32 bank = (position[i].lin + offset + geometry->skew(j)) & geometry->mask;
+            words[n] = {bank, (bank / kNetRadix) * kNetRadix + (j * pixels + i) % kNetRadix};
+            banks |= u64{1} << words[n].bank;
+            columns |= u64{1} << words[n].column;
+            ++n;
+          }
         }
-        u64 all = hit;
-        u32 lanes = static_cast<u32>(std::popcount(hit));
-        bool distinct = lanes == n;
-        for (u32 j = 1; j < groups && distinct; ++j) {
-          u64 turned = 0;
-          for (u32 i = 0; i < n; ++i)
-            turned |= u64{1} << ((banks[i] + geometry->skew(j)) & geometry->mask);
-          distinct = (all & turned) == 0;
-          all |= turned;
-        }
-        *out++ = static_cast<std::uint8_t>(distinct ? 1 : most_in_one_bank(banks, n, groups));
+        const bool together = static_cast<u32>(std::popcount(banks)) == n &&
+                              static_cast<u32>(std::popcount(columns)) == n;
+        *out++ = static_cast<std::uint8_t>(together ? 1 : issues_of(words, n));
         offset += kx + 1 == l.kw ? l.tliny : static_cast<u32>(l.dilx);
       }
     }
   }
-  [[nodiscard]] u32 most_in_one_bank(const std::array<u32, kMaxLanes> &banks, u32 n,
-                                     u32 groups) const {
-    std::array<u32, kMaxLanes> count{};
+  struct Word {
+    u32 bank = 0;
+    u32 column = 0; // class of banks and column of the network that its lane takes it from
+  };
+  /// A lane is served when no lower one that it cannot be served with is left.
+  [[nodiscard]] static u32 issues_of(const std::array<Word, kMaxLanes> &words, u32 n) {
+    std::array<u32, kMaxLanes> issue{};
     u32 most = 1;
-    for (u32 j = 0; j < groups; ++j) {
-      for (u32 i = 0; i < n; ++i)
-        most = std::max(most, ++count[(banks[i] + geometry->skew(j)) & geometry->mask]);
+    for (u32 w = 0; w < n; ++w) {
+      for (u32 v = 0; v < w; ++v) {
+        if (words[v].bank == words[w].bank || words[v].column == words[w].column)
+          issue[w] = std::max(issue[w], issue[v]);
+      }
+      most = std::max(most, ++issue[w]);
     }
     return most;
   }
@@ -813,23 +844,30 @@ private:
 // --- hv_actmem, read side ------------------------------------------------------------------------
 
 struct Operands {
-  bool f4_valid = false, f4_last = false, full = false;
-  Tag f4_tag, tag;
+  bool f4_valid = false, f4_last = false, f5_valid = false, f5_last = false, full = false;
+  Tag f4_tag, f5_tag, tag;
 
   // Signals of this cycle.
-  bool f4_move = false, f3_free = false;
+  bool f5_move = false, f5_free = false, f4_move = false, f3_free = false;
 
-  [[nodiscard]] bool busy() const { return f4_valid || full; }
+  [[nodiscard]] bool busy() const { return f4_valid || f5_valid || full; }
   void eval(bool set_take) {
-    f4_move = f4_valid && (!full || set_take);
+    f5_move = f5_valid && (!full || set_take);
+    f5_free = !f5_valid || f5_move;
+    f4_move = f4_valid && f5_free;
     f3_free = !f4_valid || f4_move;
   }
   void tick(bool set_take, bool issue_fire, bool issue_last, const Tag &issue_tag) {
-    if (f4_move) {
-      full = f4_last;
-      tag = f4_tag;
+    if (f5_move) {
+      full = f5_last;
+      tag = f5_tag;
     } else if (set_take) {
       full = false;
+    }
+    if (f5_free) {
+      f5_valid = f4_valid;
+      f5_last = f4_last;
+      f5_tag = f4_tag;
     }
     if (f3_free)
       f4_valid = issue_fire;
@@ -1196,8 +1234,7 @@ public:
     front_.req_left = static_cast<u32>(program.heads.size());
     load_.blocks = &program_.load;
     load_.geometry = &geometry_;
-    cfgq_.lanes = config.lanes;
-    ring_.words = config.ring_words;
+      ring_.words = config.ring_words;
     ring_.segment_words = &segments_;
     fetch_.geometry = &geometry_;
     array_.lanes = config.lanes;
@@ -1341,8 +1378,8 @@ private:
                wstart_, cur_, drain_.oct_end, array_.wpop);
     drain_.tick(cycle_, tile_done, cur_);
     array_.tick(operands_.tag);
-    operands_.tick(array_.set_take, fetch_.f3_fire, fetch_.f3_done, fetch_.f2.tag);
-    fetch_.tick(fstart ? cur_ : nullptr);
+    operands_.tick(array_.set_take, fetch_.issue_fire, fetch_.f3_last, fetch_.f3_tag);
+    fetch_.tick(fstart ? cur_ : nullptr, wstart_);
     cfgq_.tick(push_compute, take);
 
     inflight_ = inflight_ + (fstart ? 1 : 0) - (layer_end ? 1 : 0);

@@ -237,28 +237,16 @@ Result<void> FunctionalDevice::Impl::decode() {
 
 // Calls f(output, x, y, lin) for every output pixel of the descriptor.
 template <class F> void FunctionalDevice::Impl::for_pixels(const ComputeDesc &d, F &&f) const {
-  struct Position {
-    std::int64_t x, y, lin;
-  };
-  const auto step = [&d](Position &p, std::int64_t dx, std::int64_t dy, std::int64_t dlin) {
-    p.x += dx;
-    p.y += dy;
-    p.lin += dlin;
-    if (p.x >= d.limx) {
-      p.x -= d.wrapx;
-      p.y += d.sy;
-      p.lin += d.wraplin;
+  std::int64_t x = d.ix0, y = d.iy0, lin = d.lin0;
+  for (std::int64_t o = 0; o < d.out_np; ++o) {
+    f(o, x, y, lin);
+    x += d.sx;
+    lin += d.sx;
+    if (x >= d.limx) {
+      x -= d.wrapx;
+      y += d.sy;
+      lin += d.wraplin;
     }
-  };
-  const std::int64_t lanes = static_cast<std::int64_t>(nb) >> d.glog;
-  Position tile{d.ix0, d.iy0, d.lin0};
-  for (std::int64_t o = 0; o < d.out_np; o += lanes) {
-    Position p = tile;
-    for (std::int64_t lane = o; lane < std::min(o + lanes, d.out_np); ++lane) {
-      f(lane, p.x, p.y, p.lin);
-      step(p, d.sx, 0, d.sx);
-    }
-    step(tile, d.stepx, d.stepy, d.steplin);
   }
 }
 

@@ -121,6 +121,8 @@ def work(options, scratch):
     # Black boxes of the device, for modules that instantiate a primitive.
     if options.device == "ecp5":
         yosys.run("read_verilog -lib +/ecp5/cells_bb.v")
+        sources += f" {ROOT / 'scripts' / 'ecp5_cells.v'}"
+        parameters += " -D KS_ECP5"
     yosys.run(
         f"read_slang -D SYNTHESIS --top {options.top} {parameters} {includes} {libraries} {sources}"
     )
@@ -150,7 +152,25 @@ def work(options, scratch):
     yosys.run(f"tee -o {scratch / 'stat.json'} stat -json")
     if options.json or options.pack:
         yosys.run(f"write_json {netlist_path(options, scratch)}")
+        open_unused_carries(netlist_path(options, scratch))
     (scratch / "cells.json").write_text(json.dumps(count_cells(scratch / "stat.json", "ecp5")))
+
+
+def open_unused_carries(path):
+    """Disconnects carry outputs that nobody reads: nextpnr spends a cell on leading each out of its chain."""
+    netlist = json.loads(path.read_text())
+    for module in netlist["modules"].values():
+        cells = module["cells"].values()
+        read = {bit for port in module["ports"].values() for bit in port["bits"]}
+        for cell in cells:
+            for port, bits in cell["connections"].items():
+                if cell["port_directions"].get(port) != "output":
+                    read.update(bits)
+        for cell in cells:
+            if cell["type"] == "CCU2C" and not read.intersection(cell["connections"].get("COUT", ())):
+                cell["port_directions"]["COUT"] = "output"
+                cell["connections"]["COUT"] = ["x"]
+    path.write_text(json.dumps(netlist))
 
 
 def netlist_path(options, scratch):

@@ -1,13 +1,15 @@
 // Copyright The Kestrel Authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// Drains finished tiles: copies the accumulators, requantises two words (2*Wb results) per cycle, or one word
-// per cycle through the residual add, and writes them to the activation memory.
+// Drains finished tiles: copies the accumulators, requantises a word (Wb results) or, in a narrow tile, two words
+// per cycle, or one word every four cycles through the residual add, and writes them to the activation memory.
 //
-// done_i in cycle t: the accumulators are copied at the end of that cycle. Word lanes leave in order, two per
-// cycle in cycles t+1 .. t+Nb/2 (one per cycle in t+1 .. t+Nb with add). A pair picked in cycle u is
-// on the write port in cycle u+9 (with add: u+21). Results beyond the last output pixel are not written. Tiles
-// come at least DrainCycles (DrainAddCycles) apart, so nothing ever waits here.
+// done_i in cycle t: the accumulators are copied at the end of that cycle. Word lanes are picked in order, one per
+// cycle in cycles t+1 .. t+Nb, two per cycle in t+1 .. t+Nb/2 with narrow_i, one every four cycles from t+1 with add.
+// A word picked in cycle u is on the write port in cycle u+11. With add it takes the requantisation lanes four times:
+// its own result in cycle u, the operands of the sum in u+9 and u+10, the sum's result in u+19; it is on the write
+// port in cycle u+30. Results beyond the last output pixel are not written. Tiles come at least DrainNarrowCycles
+// (DrainWideCycles, DrainAddCycles) apart, so nothing ever waits here.
 
 `default_nettype none
 
@@ -19,7 +21,8 @@ module hv_drain
   input  wire logic        rst_ni,
 
   input  wire logic        done_i,
-  input  wire logic signed [Nb-1:0][Wb-1:0][31:0] acc_i,
+  input  wire logic        narrow_i,        // with done_i, not with add
+  input  wire logic signed [Nb-1:0][Wb-1:0][AccW-1:0] acc_i,
   input  wire word_t [Nb-1:0] res_words_i,
   input  wire compute_desc_t desc_i,        // layer of the next tile when none is open
   output logic             taken_o,         // desc_i was copied (first tile of a layer)
@@ -52,8 +55,9 @@ module hv_drain
   logic        ptile_next_q;                 // the next tile uses the other parameter bank
 
   logic        active_q;                     // a tile is being drained
-  logic [Lb:0] cnt_q;
-  logic signed [Nb-1:0][Wb-1:0][31:0] shadow_q;
+  logic        narrow_q;
+  logic [Lb+1:0] cnt_q;
+  logic signed [Nb-1:0][Wb-1:0][AccW-1:0] shadow_q;
 
   logic take_layer, ptile_last, oct_last, cnt_last, tile_end, oct_end, layer_end;
   assign tile_end   = active_q && cnt_last;  // the last words of the tile are picked; done_i may come now
@@ -63,7 +67,7 @@ module hv_drain
   assign taken_o    = take_layer;
   assign ptile_last = ptile_q == d_q.nptile_m1;
   assign oct_last   = oct_q == d_q.noct_m1;
-  assign cnt_last   = d_q.add ? cnt_q == (Lb+1)'(Nb - 1) : cnt_q == (Lb+1)'(Nb/2 - 1);
+  assign cnt_last   = cnt_q == (d_q.add ? (Lb+2)'(4 * (Nb - 1)) : narrow_q ? (Lb+2)'(Nb/2 - 1) : (Lb+2)'(Nb - 1));
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -79,9 +83,10 @@ module hv_drain
     end
     if (done_i) begin
       shadow_q <= acc_i;
+      narrow_q <= narrow_i;
       cnt_q    <= '0;
     end else if (active_q) begin
-      cnt_q <= cnt_q + (Lb+1)'(1);
+      cnt_q <= cnt_q + (Lb+2)'(1);
     end
     if (take_layer) begin
       d_q       <= desc_i;
@@ -108,6 +113,7 @@ module hv_drain
   end
 
   // --- D0: pick words -----------------------------------------------------------------------------
+  logic          pick;
   logic [Lb-1:0] lane0;                      // first word lane of this cycle
   logic [1:0]    group;
   logic [19:0]   o0;
@@ -115,7 +121,8 @@ module hv_drain
   /* verilator lint_off UNUSEDSIGNAL */  // the skew needs the low bits only
   logic [15:0]   g_index;
   /* verilator lint_on UNUSEDSIGNAL */
-  assign lane0    = d_q.add ? cnt_q[Lb-1:0] : {cnt_q[Lb-2:0], 1'b0};
+  assign pick     = active_q && (!d_q.add || cnt_q[1:0] == 0);
+  assign lane0    = d_q.add ? cnt_q[Lb+1:2] : narrow_q ? {cnt_q[Lb-2:0], 1'b0} : cnt_q[Lb-1:0];
   assign group    = 2'(lane0 >> (Lb - 32'(d_q.glog)));
   logic [Lb-1:0] pix0;
   assign pix0     = lane0 & Lb'((Nb >> d_q.glog) - 1);
@@ -126,14 +133,16 @@ module hv_drain
   assign pgroup_o = group;
   assign oct_drained_o = oct_end;
 
+  // Where the results of a pick go. Stage i of a pipeline holds what was picked i cycles ago.
+  localparam int unsigned PlainStage = 10;   // the last before the write port
+  localparam int unsigned AddStage = 29;
+  localparam int unsigned Operand1Stage = 9, Operand2Stage = 10, SumStage = 19;  // later passes of an add's word
   typedef struct packed {
     logic        last;                       // last results of the layer
-    logic        add;
     logic [1:0]  valid;
     bank_t       bank;                       // of word 0; word 1 is in the next bank
     logic        carry;                      // word 1 is one row further
     logic [15:0] row;
-    logic signed [7:0] zp, lo, hi;
   } wr_t;
 
   wr_t d0;
@@ -141,154 +150,110 @@ module hv_drain
   assign lin0 = d_q.out_p0 + o0;
   always_comb begin
     d0.last  = layer_end;
-    d0.add   = d_q.add;
-    d0.valid = {!d_q.add && o0 + 20'd1 < d_q.out_np, o0 < d_q.out_np};
+    d0.valid = {narrow_q && o0 + 20'd1 < d_q.out_np, o0 < d_q.out_np};
     d0.bank  = lin0[Lb-1:0] + group_skew(g_index[Lb-1:0]);
     d0.carry = lin0[Lb-1:0] == Lb'(Nb - 1);
     d0.row   = row_base + 16'(lin0[19:Lb]);
-    d0.zp    = d_q.out_zp;
-    d0.lo    = d_q.act_min;
-    d0.hi    = d_q.act_max;
   end
 
-  // Pipeline of everything but the data. Stage i is valid i cycles after the pick.
-  /* verilator lint_off UNUSEDSIGNAL */  // range and add flag end in the requantisation
-  wr_t  [8:1] p_q;
-  /* verilator lint_on UNUSEDSIGNAL */
-  logic [8:1] pv_q;
-  always_ff @(posedge clk_i) begin
-    if (!rst_ni) pv_q <= '0;
-    else pv_q <= {pv_q[7:1], active_q};
-    p_q <= {p_q[7:1], d0};
-  end
-
-  logic signed [1:0][Wb-1:0][31:0] acc_q;
-  logic signed [Wb-1:0][31:0] bias_q, mult1_q, mult2_q;
-  logic [Wb-1:0][7:0] shift1_q;
-  logic [Wb-1:0][4:0] rs2_q;
-  logic signed [1:0][Wb-1:0][31:0] x_q;
-  // Word lanes 2i and 2i+1.
-  logic [Lb-2:0] pair;
-  logic signed [Wb-1:0][31:0] even, odd;
-  assign pair = d_q.add ? cnt_q[Lb-1:1] : cnt_q[Lb-2:0];
-  assign even = shadow_q[{pair, 1'b0}];
-  assign odd  = shadow_q[{pair, 1'b1}];
-
-  always_ff @(posedge clk_i) begin
-    if (active_q) begin
-      acc_q[0] <= d_q.add && cnt_q[0] ? odd : even;
-      acc_q[1] <= odd;
-      bias_q   <= pbias_i;
-      mult1_q  <= pmult_i;
-      shift1_q <= pshift_i;
-    end
-    mult2_q <= mult1_q;
-    for (int unsigned b = 0; b < Wb; b++) begin
-      rs2_q[b] <= shift1_q[b][4:0];
-      if (pv_q[1]) begin
-        x_q[0][b] <= (acc_q[0][b] + bias_q[b]) << shift1_q[b][6:5];
-        x_q[1][b] <= (acc_q[1][b] + bias_q[b]) << shift1_q[b][6:5];
-      end
-    end
-  end
-
-  // --- Requantisation: lanes of word 0, and of word 1 or the add unit ---------------------------
-  logic signed [1:0][Wb-1:0][7:0] y;
-  logic                       add_x_valid;   // the add unit's sums enter the lanes of word 1
-  logic signed [Wb-1:0][31:0] add_x;
-
-  for (genvar b = 0; b < Wb; b++) begin : gen_requant
-    hv_requant u_word0 (
-      .clk_i, .en_i(pv_q[2]), .x_i(x_q[0][b]), .mult_i(mult2_q[b][30:0]), .shift_i(rs2_q[b]),
-      .zp_i(p_q[2].zp), .min_i(p_q[2].lo), .max_i(p_q[2].hi), .y_o(y[0][b])
-    );
-    hv_requant u_word1 (
-      .clk_i, .en_i(add_x_valid || pv_q[2]),
-      .x_i    (add_x_valid ? add_x[b] : x_q[1][b]),
-      .mult_i (add_x_valid ? d_q.add_mo[30:0] : mult2_q[b][30:0]),
-      .shift_i(add_x_valid ? d_q.add_so : rs2_q[b]),
-      .zp_i   (add_x_valid ? d_q.add_zp : p_q[2].zp),
-      .min_i  (add_x_valid ? d_q.add_min : p_q[2].lo),
-      .max_i  (add_x_valid ? d_q.add_max : p_q[2].hi),
-      .y_o    (y[1][b])
-    );
-  end
-
-  // --- Residual add: word 0 of pipeline stage 8 -----------------------------------------------------
-  // Stage 9: operands, 10: products, 11: doubling high multiply, 12: rounding, 13: shift, 14: sum = x of word 1.
-  wr_t  [20:9]  a_q;
-  logic [20:9]  av_q;
-  logic [Lb-1:0] res_lane_q;                 // word lane of the word in stage 8
-
+  wr_t  [AddStage:1] p_q;
+  logic [PlainStage:1] plain_q;              // a pick without add
+  logic [AddStage:1] add_q;                  // a pick with add
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      av_q       <= '0;
-      res_lane_q <= '0;
+      plain_q <= '0;
+      add_q   <= '0;
     end else begin
-      av_q <= {av_q[19:9], pv_q[8] && p_q[8].add};
-      if (pv_q[8] && p_q[8].add) res_lane_q <= res_lane_q + Lb'(1);
+      plain_q <= {plain_q[PlainStage-1:1], pick && !d_q.add};
+      add_q   <= {add_q[AddStage-1:1], pick && d_q.add};
     end
-    a_q <= {a_q[19:9], p_q[8]};
+    p_q <= {p_q[AddStage-1:1], d0};
   end
 
-  // Rounding half away from zero before a right shift by s adds 2^(s-1) - 1, and one more to values that are not
-  // negative: a row of s-1 ones and a carry in.
-  logic [30:0] half1, half2;
-  for (genvar i = 0; i < 30; i++) begin : gen_half
-    assign half1[i] = d_q.add_s1 > 5'(i + 1);
-    assign half2[i] = d_q.add_s2 > 5'(i + 1);
+  // What the requantisation lanes do with it: an accumulator (pick), an operand of the add, or the sum.
+  typedef struct packed {
+    logic        narrow;
+    logic        operand2, operand, sum;
+    logic [4:0]  shift;
+    logic [30:0] mult;
+    logic signed [7:0] z, zp, lo, hi;
+  } op_t;
+  op_t op0;
+  op_t [2:1] op_q;
+  always_comb begin
+    op0.narrow   = narrow_q;
+    op0.operand2 = add_q[Operand2Stage];
+    op0.operand  = add_q[Operand1Stage] || add_q[Operand2Stage];
+    op0.sum      = add_q[SumStage];
+    op0.shift    = op0.sum ? d_q.add_so : op0.operand2 ? d_q.add_s2 : d_q.add_s1;
+    op0.mult     = op0.sum ? d_q.add_mo[30:0] : op0.operand2 ? d_q.add_m2[30:0] : d_q.add_m1[30:0];
+    op0.z        = op0.operand2 ? d_q.add_z2 : d_q.add_z1;
+    op0.zp       = op0.sum ? d_q.add_zp : d_q.out_zp;
+    op0.lo       = op0.sum ? d_q.add_min : d_q.act_min;
+    op0.hi       = op0.sum ? d_q.add_max : d_q.act_max;
   end
-  assign half1[30] = 1'b0;
-  assign half2[30] = 1'b0;
 
-  for (genvar b = 0; b < Wb; b++) begin : gen_add
-    logic signed [8:0]  v1_q, v2_q;
-    logic signed [40:0] m1_q, m2_q;
-    logic signed [29:0] q1_q, q2_q;
-    logic signed [30:0] r1_q, r2_q;
-    logic signed [30:0] s1_q, s2_q;
-  /* verilator lint_off UNUSEDSIGNAL */  // bit 0 takes the carry in
-    logic signed [31:0] t1, t2;
-  /* verilator lint_on UNUSEDSIGNAL */
+  // Stage 1: words and parameters. Stage 2: bias.
+  logic signed [Wb-1:0][AccW-1:0] even_q, odd_q;
+  logic                       take_odd_q;    // word 0 is the odd one
+  logic signed [Wb-1:0][31:0] bias_q, mult1_q;
+  logic [Wb-1:0][7:0]         shift1_q;
+  logic signed [Wb-1:0][31:0] x0_q, x1_q;
+  logic [Wb-1:0][30:0]        mult2_q;
+  logic [Wb-1:0][4:0]         rs2_q;
+  logic [Wb-1:0][1:0]         ls2_q;
 
-    assign t1 = $signed({31'(q1_q), 1'b1}) + $signed({half1, !q1_q[29] && d_q.add_s1 != 0});
-    assign t2 = $signed({31'(q2_q), 1'b1}) + $signed({half2, !q2_q[29] && d_q.add_s2 != 0});
-
-    always_ff @(posedge clk_i) begin
-      if (pv_q[8] && p_q[8].add) begin
-        v1_q <= 9'($signed(y[0][b])) - 9'($signed(d_q.add_z1));
-        v2_q <= 9'($signed(res_words_i[res_lane_q][b])) - 9'($signed(d_q.add_z2));
-      end
-      if (av_q[9]) begin
-        m1_q <= 41'(v1_q) * $signed({10'b0, d_q.add_m1[30:0]});
-        m2_q <= 41'(v2_q) * $signed({10'b0, d_q.add_m2[30:0]});
-      end
-      if (av_q[10]) begin
-        q1_q <= 30'((m1_q + 41'sd1024) >>> 11);
-        q2_q <= 30'((m2_q + 41'sd1024) >>> 11);
-      end
-      if (av_q[11]) begin
-        r1_q <= t1[31:1];
-        r2_q <= t2[31:1];
-      end
-      if (av_q[12]) begin
-        s1_q <= r1_q >>> d_q.add_s1;
-        s2_q <= r2_q >>> d_q.add_s2;
-      end
-      if (av_q[13]) add_x[b] <= 32'(s1_q) + 32'(s2_q);
+  always_ff @(posedge clk_i) begin
+    op_q <= {op_q[1], op0};
+    if (pick) begin
+      even_q     <= shadow_q[{lane0[Lb-1:1], 1'b0}];
+      odd_q      <= shadow_q[{lane0[Lb-1:1], 1'b1}];
+      take_odd_q <= lane0[0];
+      bias_q     <= pbias_i;
+      mult1_q    <= pmult_i;
+      shift1_q   <= pshift_i;
+    end
+    for (int unsigned b = 0; b < Wb; b++) begin
+      x0_q[b]    <= 32'($signed(take_odd_q ? odd_q[b] : even_q[b])) + bias_q[b];
+      x1_q[b]    <= 32'($signed(odd_q[b])) + bias_q[b];
+      ls2_q[b]   <= shift1_q[b][6:5];
+      rs2_q[b]   <= op_q[1].operand || op_q[1].sum ? op_q[1].shift : shift1_q[b][4:0];
+      mult2_q[b] <= op_q[1].operand || op_q[1].sum ? op_q[1].mult : mult1_q[b][30:0];
     end
   end
-  assign add_x_valid = av_q[14];
+
+  // --- Requantisation lanes -------------------------------------------------------------------------
+  // A word of an add: y in stage 11, which is stage 2 of operand 1; sum in stage 20, one before stage 2 of the sum.
+  word_t [1:0]                y;
+  logic signed [Wb-1:0][30:0] sum, sum_q;
+  word_t                      residual;
+  logic [Lb-1:0]              res_lane_q;    // word lane whose operand 2 is next
+  assign residual = res_words_i[res_lane_q];
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) res_lane_q <= '0;
+    else if (op_q[2].operand2) res_lane_q <= res_lane_q + Lb'(1);
+    sum_q <= sum;
+  end
+
+  for (genvar b = 0; b < Wb; b++) begin : gen_requant
+    logic signed [8:0]  v;
+    assign v = 9'($signed(op_q[2].operand2 ? residual[b] : y[0][b])) - 9'($signed(op_q[2].z));
+    hv_requant u_lane (
+      .clk_i, .narrow_i(op_q[2].narrow), .x0_i(x0_q[b]), .x1_i(x1_q[b]), .ls_i(ls2_q[b]),
+      .special_i(op_q[2].operand || op_q[2].sum),
+      .special_x_i(op_q[2].sum ? 32'($signed(sum_q[b])) : {{3{v[8]}}, v, 20'b0}),
+      .sum_i(op_q[2].operand), .mult_i(mult2_q[b]), .shift_i(rs2_q[b]),
+      .zp_i(op_q[2].zp), .min_i(op_q[2].lo), .max_i(op_q[2].hi),
+      .y0_o(y[0][b]), .y1_o(y[1][b]), .sum_o(sum[b])
+    );
+  end
 
   // --- Write port -------------------------------------------------------------------------------------
-  // Plain results are in y in stage 8 and on the port in stage 9; added ones in y[1] in stage 20.
-  /* verilator lint_off UNUSEDSIGNAL */  // range and add flag end in the requantisation
   wr_t  w;
-  /* verilator lint_on UNUSEDSIGNAL */
-  logic w_valid, w_add;
-  assign w_add   = av_q[20];
-  assign w       = w_add ? a_q[20] : p_q[8];
-  assign w_valid = w_add || (pv_q[8] && !p_q[8].add);
+  logic w_valid;
+  assign w       = add_q[AddStage] ? p_q[AddStage] : p_q[PlainStage];
+  assign w_valid = add_q[AddStage] || plain_q[PlainStage];
 
   logic [15:0] row1;
   assign row1 = w.row + 16'(w.carry);
@@ -307,9 +272,9 @@ module hv_drain
     if (w_valid) begin
       wr_bank_o <= {w.bank + Lb'(1), w.bank};
       wr_row_o  <= {row1[RowW-1:0], w.row[RowW-1:0]};
-      wr_data_o <= {y[1], w_add ? y[1] : y[0]};
     end
   end
+  assign wr_data_o = y;
 
 endmodule
 

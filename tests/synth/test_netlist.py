@@ -48,14 +48,31 @@ BLOCKS = [
         drive="en_i = cycle < 64 || ($urandom % 4) != 0; a_i = 8'($urandom); b_i = 8'($urandom);",
     ),
     dict(
+        top="ks_acc",
+        parameters="-G Width=29",
+        instance="#(.Width(29))",
+        sources=["rtl/common/ks_acc.sv"],
+        inputs=dict(en_i=1, clear_i=1, a_i=29),
+        outputs=dict(sum_o=29),
+        reset=False,
+        drive="en_i = cycle < 64 || ($urandom % 4) != 0; clear_i = cycle == 20 || $urandom % 8 == 0;"
+        " a_i = 29'($signed($urandom) >>> ($urandom % 32));",
+    ),
+    dict(
         top="hv_requant",
         parameters="",
         instance="",
         sources=["rtl/vision/hv_requant.sv"],
-        inputs=dict(en_i=1, x_i=32, mult_i=31, shift_i=5, zp_i=8, min_i=8, max_i=8),
-        outputs=dict(y_o=8),
+        inputs=dict(
+            narrow_i=1, x0_i=32, x1_i=32, ls_i=2, special_i=1, special_x_i=32, sum_i=1, mult_i=31, shift_i=5,
+            zp_i=8, min_i=8, max_i=8,
+        ),
+        outputs=dict(y0_o=8, y1_o=8, sum_o=31),
         reset=False,
-        drive="en_i = cycle < 64 || ($urandom % 4) != 0; x_i = 32'($signed($urandom) >>> ($urandom % 32));"
+        drive="narrow_i = 1'($urandom); x0_i = 32'($signed($urandom) >>> ($urandom % 32));"
+        " x1_i = 32'($signed($urandom) >>> ($urandom % 32)); ls_i = narrow_i ? 2'd0 : 2'($urandom) & 2'($urandom);"
+        " special_i = !narrow_i && 1'($urandom); special_x_i = {$urandom} << ($urandom % 32);"
+        " sum_i = special_i && 1'($urandom); if (cycle < 64) sum_i = 0;"
         " mult_i = {1'b1, 30'($urandom)}; shift_i = 5'($urandom % ($urandom % 32 + 1)); zp_i = 8'($urandom);"
         " min_i = -8'sd128 + 8'($urandom % 64); max_i = 8'sd127 - 8'($urandom % 64);",
     ),
@@ -230,7 +247,8 @@ def netlist(block, path):
             ys.run_pass(command, design)
 
     passes(
-        f"read_slang -DSYNTHESIS -I {ROOT / 'rtl/common'} {block['parameters']} --top {top} {sources}",
+        f"read_verilog -lib +/ecp5/cells_bb.v {ROOT / 'scripts/ecp5_cells.v'}",
+        f"read_slang -DSYNTHESIS -DKS_ECP5 -I {ROOT / 'rtl/common'} {block['parameters']} --top {top} {sources}",
         "check -assert",
         # A memory that asks for block RAM would get it in spite of -nobram.
         "setattr -unset ram_style",

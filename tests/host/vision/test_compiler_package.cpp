@@ -267,7 +267,7 @@ TEST(NarrowRequantisation, IsExactUpToTheBound) {
   // Right shift 8 saturates the byte wherever 18 bits saturate; 9 does not.
   for (const int zero_point : {-128, 0, 127}) {
     EXPECT_TRUE(narrow_is_exact(sums(-(kHalf), kHalf), {kHalf, 8, 0, zero_point, -128, 127}));
-    EXPECT_FALSE(narrow_is_exact(sums(2 * kMin, 2 * kMax), {kHalf, 9, 0, zero_point, -128, 127}));
+    EXPECT_FALSE(narrow_is_exact(sums(2 * kMin, 2 * kMax), {kHalf, 10, 0, zero_point, -128, 127}));
   }
   // Sums of 18 bits, whatever the shift.
   constexpr std::int64_t kOne = 0x7FFFFFFF;

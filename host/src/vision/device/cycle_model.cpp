@@ -324,7 +324,7 @@ struct Load {
   u32 p = 0, inner = 0, g = 0, win_n = 0, off = 0;
   // Output register.
   bool out_valid = false, out_last = false;
-  u32 out_bank = 0, out_pixels = 0;
+  u32 out_bank = 0, out_pixels = 0, out_block = 0;
 
   // Signals of this cycle.
   u32 burst = 0, win_keep = 0, pixels = 0;
@@ -375,6 +375,7 @@ struct Load {
       out_valid = true;
       out_last = piece_last;
       out_pixels = pixels;
+      out_block = block;
       out_bank = p + geometry->skew(g);
     } else if (out_free) {
       out_valid = false;
@@ -1343,7 +1344,7 @@ private:
     if (load_.begins(front_.n_compute, front_.n_out))
       load_entries_[load_.current].first = cycle_;
     if (load_done)
-      load_entries_[load_.block].last = cycle_;
+      load_entries_[load_.out_block].last = cycle_;
     if (out_.begins(front_.n_compute, front_.n_load))
       out_entries_[out_.current].first = cycle_;
     if (out_.done)

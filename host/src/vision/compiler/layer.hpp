@@ -112,6 +112,11 @@ struct Program {
 /// Operators to layers; fuses adds, folds padding. Errors: kUnsupported naming the operator.
 [[nodiscard]] Result<Program> lower(const Graph &graph, const contract::Config &config);
 
+/// Cycles in which a tile leaves through the requantisation with a fused add.
+[[nodiscard]] constexpr int add_cycles(const contract::Config &config) {
+  return 4 * static_cast<int>(config.lanes) + 16;
+}
+
 /// Cycle estimate of a layer with G = 1 << glog.
 struct TileCost {
   std::uint64_t cycles = 0;

@@ -43,10 +43,9 @@ int conflict(const Layer &l, const contract::Config &config, int glog, int first
 }
 
 // Cycles in which a tile leaves through the requantisation.
-int drain_cycles(const Layer &layer, int nb, bool narrow) {
-  if (layer.add)
-    return 4 * nb + 16;
-  return narrow ? std::max(1, nb / 2) : nb;
+int drain_cycles(const Layer &layer, const contract::Config &config, bool narrow) {
+  const int nb = static_cast<int>(config.lanes);
+  return layer.add ? add_cycles(config) : narrow ? std::max(1, nb / 2) : nb;
 }
 
 } // namespace
@@ -73,9 +72,8 @@ SegmentSize segment_size(const Layer &layer, const contract::Config &config, int
 
 TileCost tile_cost(const Layer &layer, const contract::Config &config, int glog, int first_pixel,
                    int pixels) {
-  const int nb = static_cast<int>(config.lanes);
   const int wb = static_cast<int>(config.word_bytes);
-  const int lanes = nb >> glog;
+  const int lanes = static_cast<int>(config.lanes) >> glog;
   const int tiles = ceil_div(pixels, lanes);
   const int taps = layer.kh * layer.kw;
   const int mac = layer.is_max ? 2 * layer.steps() : layer.steps();
@@ -100,7 +98,7 @@ TileCost tile_cost(const Layer &layer, const contract::Config &config, int glog,
     }
     for (const bool narrow : {false, true}) {
       const std::uint64_t n = narrow ? narrow_tiles : segment.tiles - narrow_tiles;
-      const int drain = drain_cycles(layer, nb, narrow);
+      const int drain = drain_cycles(layer, config, narrow);
       fetch_bound = fetch_bound || (n != 0 && fetch > std::max(mac, drain));
       cycles += n * static_cast<std::uint64_t>(std::max({mac, fetch, drain}));
       mac_sum += n * static_cast<std::uint64_t>(mac);

@@ -120,7 +120,6 @@ def work(options, scratch):
     parameters = " ".join(f"-G {parameter}" for parameter in options.parameter)
     # Black boxes of the device, for modules that instantiate a primitive.
     if options.device == "ecp5":
-        yosys.run("read_verilog -lib +/ecp5/cells_bb.v")
         sources += f" {ROOT / 'scripts' / 'ecp5_cells.v'}"
         parameters += " -D KS_ECP5"
     yosys.run(

@@ -102,8 +102,8 @@ module hv_mac
     if (res_step_o) res_words_o <= words_q;
   end
 
-  // --- M0: operand registers -----------------------------------------------------------------------
-  word_t [Nb-1:0] a_q;
+  // --- M0: operands, into the registers of the multipliers ----------------------------------------
+  word_t [Nb-1:0] a;
   logic           m0_valid_q, m0_first_q, m0_max_q, m0_last_q, m0_narrow_q;
   logic           first_step;
 
@@ -114,11 +114,11 @@ module hv_mac
     assign pix_byte[w] = words_q[w][ch_q[$clog2(Wb)-1:0]];
   end
 
-  // Weights: one register for every part of the array that always shares a channel group. The
+  // Weights: the same for every part of the array that always shares a channel group. The
   // step's slice of the ring word holds G groups; the group of word lane w is w div P. For a maximum the
   // weights are minus one and one, whatever the stream holds.
   localparam int unsigned Parts = 1 << HV_GLOG_MAX;
-  word_t [Parts-1:0] b_q;
+  word_t [Parts-1:0] b;
   for (genvar q = 0; q < Parts; q++) begin : gen_weight
     word_t wsel;
     if (Parts == 1) begin : gen_g1
@@ -132,9 +132,7 @@ module hv_mac
         endcase
       end
     end
-    always_ff @(posedge clk_i) begin
-      if (step_o) b_q[q] <= tag_q.is_max ? {Wb{{7{!ch_q[0]}}, 1'b1}} : wsel;
-    end
+    assign b[q] = tag_q.is_max ? {Wb{{7{!ch_q[0]}}, 1'b1}} : wsel;
   end
 
   for (genvar w = 0; w < Nb; w++) begin : gen_operand
@@ -150,9 +148,7 @@ module hv_mac
         endcase
       end
     end
-    always_ff @(posedge clk_i) begin
-      if (step_o) a_q[w] <= tag_q.depthwise ? words_q[w] : {Wb{bcast}};
-    end
+    assign a[w] = tag_q.depthwise ? words_q[w] : {Wb{bcast}};
   end
 
   // --- M1: products, M2: accumulators -----------------------------------------------------------
@@ -182,17 +178,18 @@ module hv_mac
   end
 
   for (genvar w = 0; w < Nb; w++) begin : gen_lane
-    for (genvar b = 0; b < Wb; b++) begin : gen_mac
+    for (genvar i = 0; i < Wb; i++) begin : gen_mac
       logic signed [15:0] prod_q;
 
       ks_mul_s8 #(
-        .UseDsp(w * Wb + b < HV_DSP_MAC_LANES)
+        .UseDsp(w * Wb + i < HV_DSP_MAC_LANES)
       ) u_mul (
         .clk_i,
-        .en_i(m0_valid_q),
-        .a_i (a_q[w][b]),
-        .b_i (b_q[(w * Parts) / Nb][b]),
-        .p_o (prod_q)
+        .en_ab_i(step_o),
+        .en_p_i (m0_valid_q),
+        .a_i    (a[w][i]),
+        .b_i    (b[(w * Parts) / Nb][i]),
+        .p_o    (prod_q)
       );
 
       ks_acc #(
@@ -200,9 +197,9 @@ module hv_mac
       ) u_acc (
         .clk_i,
         .en_i   (m1_valid_q),
-        .clear_i(m1_first_q || (m1_max_q && acc_o[w][b][AccW-1])),
+        .clear_i(m1_first_q || (m1_max_q && acc_o[w][i][AccW-1])),
         .a_i    (AccW'(prod_q)),
-        .sum_o  (acc_o[w][b])
+        .sum_o  (acc_o[w][i])
       );
     end
   end

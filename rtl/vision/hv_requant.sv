@@ -60,14 +60,14 @@ module hv_requant (
     x1_q <= over1 ? {x1_i[31], {17{!x1_i[31]}}} : x1_i[17:0];
   end
 
-  // 2: operands of the multipliers. Wide: a is the low half of x, not negative, b the high one.
-  logic signed [17:0] a_q, b_q, mh_q, ml_q;
+  // 2: operands of the multipliers, in their registers. Wide: a is the low half of x, not negative, b the high one.
+  logic signed [17:0] a, b, mh, ml;
   logic [5:2]         neg0_q, neg1_q;        // sign of x
+  assign a  = {c_q[1].narrow && x_q[17], x_q[16:0]};
+  assign b  = c_q[1].narrow ? x1_q : 18'($signed(x_q[31:17]));
+  assign mh = {4'b0, mult_q[30:17]};
+  assign ml = {1'b0, mult_q[16:0]};
   always_ff @(posedge clk_i) begin
-    a_q  <= {c_q[1].narrow && x_q[17], x_q[16:0]};
-    b_q  <= c_q[1].narrow ? x1_q : 18'($signed(x_q[31:17]));
-    mh_q <= {4'b0, mult_q[30:17]};
-    ml_q <= {1'b0, mult_q[16:0]};
     neg0_q <= {neg0_q[4:2], c_q[1].narrow ? x_q[17] : x_q[31]};
     neg1_q <= {neg1_q[4:2], x1_q[17]};
   end
@@ -77,16 +77,17 @@ module hv_requant (
   logic signed [35:0] ah_q, al_q, bh_q, bl_q;
   logic signed [31:0] a4_q, b4_q, b5_q;
   /* verilator lint_on UNUSEDSIGNAL */
+  ks_mul_reg u_ah (.clk_i, .en_ab_i(1'b1), .en_p_i(1'b1), .a_i(a), .b_i(mh), .p_o(ah_q));
+  ks_mul_reg u_al (.clk_i, .en_ab_i(1'b1), .en_p_i(1'b1), .a_i(a), .b_i(ml), .p_o(al_q));
+  ks_mul_reg u_bh (.clk_i, .en_ab_i(1'b1), .en_p_i(1'b1), .a_i(b), .b_i(mh), .p_o(bh_q));
+  ks_mul_reg u_bl (.clk_i, .en_ab_i(1'b1), .en_p_i(1'b1), .a_i(b), .b_i(ml), .p_o(bl_q));
+
   logic signed [31:0] a_sum, b_sum;
   logic [28:0]        up_q;                  // b4_q where it counts in the wide product
   logic [16:0]        low_q;                 // and what is below it
   assign a_sum = 32'(ah_q) + 32'($signed(al_q[34:17]));
   assign b_sum = 32'(bh_q) + 32'($signed(bl_q[34:17]));
   always_ff @(posedge clk_i) begin
-    ah_q <= 36'(a_q) * 36'(mh_q);
-    al_q <= 36'(a_q) * 36'(ml_q);
-    bh_q <= 36'(b_q) * 36'(mh_q);
-    bl_q <= 36'(b_q) * 36'(ml_q);
     a4_q <= a_sum;
     b4_q <= b_sum;
     if (c_q[3].narrow) begin

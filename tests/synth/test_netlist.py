@@ -4,8 +4,8 @@
 """RTL against its ECP5 netlist, in lockstep under random inputs.
 
 Blocks are synthesized with `synth_ecp5 -nodsp` (cells with a behaviour in yosys's cells_sim.v: LUT4,
-carry, flip-flop), the cells are replaced by that behaviour, and Verilator runs both side by side. Blocks
-that need block RAM or hard multipliers are not covered: yosys has no simulation models of those cells.
+carry, flip-flop), the cells are replaced by that behaviour, and Verilator runs both side by side. Hard
+multipliers that the RTL instantiates have a model in ecp5_models.v. Blocks that need block RAM are not covered.
 Memories of these blocks are mapped to LUT RAM and flip-flops.
 
   tests/synth/test_netlist.py                the blocks that are not marked slow
@@ -41,11 +41,23 @@ BLOCKS = [
         top="ks_mul_s8",
         parameters="-G UseDsp=0",
         instance="#(.UseDsp(1'b0))",
-        sources=["rtl/common/ks_mul_s8.sv"],
-        inputs=dict(en_i=1, a_i=8, b_i=8),
+        sources=["rtl/common/ks_mul_reg.sv", "rtl/common/ks_mul_s8.sv"],
+        inputs=dict(en_ab_i=1, en_p_i=1, a_i=8, b_i=8),
         outputs=dict(p_o=16),
         reset=False,
-        drive="en_i = cycle < 64 || ($urandom % 4) != 0; a_i = 8'($urandom); b_i = 8'($urandom);",
+        drive="en_ab_i = cycle < 64 || ($urandom % 4) != 0; en_p_i = cycle < 64 || ($urandom % 4) != 0; a_i = 8'($urandom); b_i = 8'($urandom);",
+    ),
+    dict(
+        top="ks_mul_reg",
+        parameters="",
+        instance="",
+        sources=["rtl/common/ks_mul_reg.sv"],
+        inputs=dict(en_ab_i=1, en_p_i=1, a_i=18, b_i=18),
+        outputs=dict(p_o=36),
+        reset=False,
+        drive="en_ab_i = cycle < 64 || ($urandom % 4) != 0; en_p_i = cycle < 64 || ($urandom % 4) != 0;"
+        " a_i = 18'($urandom); b_i = 18'($urandom); if ($urandom % 8 == 0) a_i = 18'h20000;"
+        " if ($urandom % 8 == 0) b_i = 18'h20000;",
     ),
     dict(
         top="ks_acc",
@@ -62,7 +74,7 @@ BLOCKS = [
         top="hv_requant",
         parameters="",
         instance="",
-        sources=["rtl/vision/hv_requant.sv"],
+        sources=["rtl/common/ks_mul_reg.sv", "rtl/vision/hv_requant.sv"],
         inputs=dict(
             narrow_i=1, x0_i=32, x1_i=32, ls_i=2, special_i=1, special_x_i=32, sum_i=1, mult_i=31, shift_i=5,
             zp_i=8, min_i=8, max_i=8,
@@ -247,8 +259,8 @@ def netlist(block, path):
             ys.run_pass(command, design)
 
     passes(
-        f"read_verilog -lib +/ecp5/cells_bb.v {ROOT / 'scripts/ecp5_cells.v'}",
-        f"read_slang -DSYNTHESIS -DKS_ECP5 -I {ROOT / 'rtl/common'} {block['parameters']} --top {top} {sources}",
+        f"read_slang -DSYNTHESIS -DKS_ECP5 -I {ROOT / 'rtl/common'} {block['parameters']} --top {top} {sources}"
+        f" {ROOT / 'scripts/ecp5_cells.v'}",
         "check -assert",
         # A memory that asks for block RAM would get it in spite of -nobram.
         "setattr -unset ram_style",
@@ -259,7 +271,7 @@ def netlist(block, path):
     # In a new design, where the cells are not yet known as black boxes.
     passes(
         f"read_verilog {cells}",
-        "read_verilog -overwrite +/ecp5/cells_sim.v",
+        f"read_verilog -overwrite +/ecp5/cells_sim.v {ROOT / 'tests/synth/ecp5_models.v'}",
         f"hierarchy -check -top {top}",
         "proc",
         "flatten -wb",

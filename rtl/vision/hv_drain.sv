@@ -6,7 +6,8 @@
 //
 // done_i in cycle t: the accumulators are copied at the end of that cycle. Word lanes are picked in order, one per
 // cycle in cycles t+1 .. t+Nb, two per cycle in t+1 .. t+Nb/2 with narrow_i, one every four cycles from t+1 with add.
-// A word picked in cycle u is on the write port in cycle u+11. With add it takes the requantisation lanes four times:
+// A pair of words picked in cycle u, or its second word where they come one by one, is on the write port in cycle
+// u+11. With add it takes the requantisation lanes four times:
 // its own result in cycle u, the operands of the sum in u+9 and u+10, the sum's result in u+19; it is on the write
 // port in cycle u+30. Results beyond the last output pixel are not written. Tiles come at least DrainNarrowCycles
 // (DrainWideCycles, DrainAddCycles) apart, so nothing ever waits here.
@@ -125,7 +126,7 @@ module hv_drain
   assign lane0    = d_q.add ? cnt_q[Lb+1:2] : narrow_q ? {cnt_q[Lb-2:0], 1'b0} : cnt_q[Lb-1:0];
   assign group    = 2'(lane0 >> (Lb - 32'(d_q.glog)));
   logic [Lb-1:0] pix0;
-  assign pix0     = lane0 & Lb'((Nb >> d_q.glog) - 1);
+  assign pix0     = (d_q.add ? lane0 : {lane0[Lb-1:1], 1'b0}) & Lb'((Nb >> d_q.glog) - 1);
   assign o0       = tile_o_q + 20'(pix0);
   assign row_base = oct_row_q + (group[0] ? d_q.out_s : 16'd0) + (group[1] ? d_q.out_s << 1 : 16'd0);
   assign g_index  = octg_q + 16'(group);
@@ -139,6 +140,7 @@ module hv_drain
   localparam int unsigned Operand1Stage = 9, Operand2Stage = 10, SumStage = 19;  // later passes of an add's word
   typedef struct packed {
     logic        last;                       // last results of the layer
+    logic        late;                       // word 1 is the result of this pick, word 0 that of the one before
     logic [1:0]  valid;
     bank_t       bank;                       // of word 0; word 1 is in the next bank
     logic        carry;                      // word 1 is one row further
@@ -150,7 +152,9 @@ module hv_drain
   assign lin0 = d_q.out_p0 + o0;
   always_comb begin
     d0.last  = layer_end;
-    d0.valid = {narrow_q && o0 + 20'd1 < d_q.out_np, o0 < d_q.out_np};
+    d0.late  = !narrow_q && !d_q.add;
+    d0.valid = {!d_q.add && o0 + 20'd1 < d_q.out_np, o0 < d_q.out_np};
+    if (d0.late && !lane0[0]) d0.valid = 2'b00;
     d0.bank  = lin0[Lb-1:0] + group_skew(g_index[Lb-1:0]);
     d0.carry = lin0[Lb-1:0] == Lb'(Nb - 1);
     d0.row   = row_base + 16'(lin0[19:Lb]);
@@ -255,6 +259,8 @@ module hv_drain
   assign w       = add_q[AddStage] ? p_q[AddStage] : p_q[PlainStage];
   assign w_valid = add_q[AddStage] || plain_q[PlainStage];
 
+  logic        late_q;
+  word_t       y_old_q;
   logic [15:0] row1;
   assign row1 = w.row + 16'(w.carry);
 
@@ -273,8 +279,10 @@ module hv_drain
       wr_bank_o <= {w.bank + Lb'(1), w.bank};
       wr_row_o  <= {row1[RowW-1:0], w.row[RowW-1:0]};
     end
+    late_q  <= w.late;
+    y_old_q <= y[0];
   end
-  assign wr_data_o = y;
+  assign wr_data_o = late_q ? {y[0], y_old_q} : y;
 
 endmodule
 

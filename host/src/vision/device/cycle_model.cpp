@@ -936,13 +936,14 @@ struct Drain {
   }
   void tick(u64 cycle, bool done, const ComputeLayer *next) {
     port[cycle % kDelays] = {};
-    if (active && !(layer->add && cnt % 4 != 0)) {
+    // The words of a wide tile are written in pairs, with the second.
+    if (active && (layer->add ? cnt % 4 == 0 : narrow() || cnt % 2 == 1)) {
       const bool add = layer->add;
-      const u32 lane = add ? cnt / 4 : narrow() ? 2 * cnt : cnt;
+      const u32 lane = add ? cnt / 4 : narrow() ? 2 * cnt : cnt - 1;
       const u32 o = tile_o + (lane & ((geometry->nb >> layer->glog) - 1));
       const u32 group = octg + (lane >> (geometry->bits - layer->glog));
       port[(cycle + (add ? kAddDelay : kPlainDelay)) % kDelays] = {
-          o < layer->out_np, narrow() && o + 1 < layer->out_np, layer_end,
+          o < layer->out_np, !add && o + 1 < layer->out_np, layer_end,
           layer->out_p0 + o + geometry->skew(group)};
     }
     if (take_layer) {

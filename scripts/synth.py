@@ -121,7 +121,7 @@ def work(options, scratch):
     # Black boxes of the device, for modules that instantiate a primitive.
     if options.device == "ecp5":
         sources += f" {ROOT / 'scripts' / 'ecp5_cells.v'}"
-        parameters += " -D KS_ECP5"
+        parameters += " -D KESTREL_ECP5"
     yosys.run(
         f"read_slang -D SYNTHESIS --top {options.top} {parameters} {includes} {libraries} {sources}"
     )

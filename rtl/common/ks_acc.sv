@@ -3,7 +3,7 @@
 //
 // Accumulator with clear: with en_i, sum_o <= (clear_i ? 0 : sum_o) + a_i, modulo 2^Width. No reset (data path).
 //
-// On ECP5 (KS_ECP5 defined) the clear is part of the LUT in front of the carry, so that a bit takes one cell
+// On ECP5 (KESTREL_ECP5 defined) the clear is part of the LUT in front of the carry, so that a bit takes one cell
 // where generic mapping takes two. Simulation and other devices take the expression; the test of netlists
 // holds the ECP5 form against it.
 
@@ -21,7 +21,7 @@ module ks_acc #(
 
   logic [Width-1:0] next;
 
-`ifdef KS_ECP5
+`ifdef KESTREL_ECP5
   // A = sum, B = addend, C = clear, D = 1. Propagate: B ^ (A & ~C); generate, the rows with C = D = 0: B.
   // The first cell's lower half, table 0, makes the carry 0 whatever comes in: no cell to feed one in.
   localparam int unsigned Pairs = (Width + 2) / 2;

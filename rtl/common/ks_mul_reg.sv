@@ -5,7 +5,7 @@
 //
 // en_ab_i: the operands are taken; en_p_i: the product of the operands taken before is. Latency 2 cycles with both
 // high; registers hold otherwise. No reset (data path).
-// On ECP5 (KS_ECP5 defined) all registers are those inside a MULT18X18D, which synthesis does not use by itself.
+// On ECP5 (KESTREL_ECP5 defined) all registers are those inside a MULT18X18D, which synthesis does not use by itself.
 // Simulation and other devices take the expression; the test of netlists holds the ECP5 form against it.
 
 `default_nettype none
@@ -26,7 +26,7 @@ module ks_mul_reg #(
     $error("ks_mul_reg: operands have up to 18 bits");
   end
 
-`ifdef KS_ECP5
+`ifdef KESTREL_ECP5
   logic [17:0] a, b;
   /* verilator lint_off UNUSEDSIGNAL */  // the sign, where operands are narrower
   logic [35:0] p;

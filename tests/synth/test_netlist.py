@@ -259,7 +259,7 @@ def netlist(block, path):
             ys.run_pass(command, design)
 
     passes(
-        f"read_slang -DSYNTHESIS -DKS_ECP5 -I {ROOT / 'rtl/common'} {block['parameters']} --top {top} {sources}"
+        f"read_slang -DSYNTHESIS -DKESTREL_ECP5 -I {ROOT / 'rtl/common'} {block['parameters']} --top {top} {sources}"
         f" {ROOT / 'scripts/ecp5_cells.v'}",
         "check -assert",
         # A memory that asks for block RAM would get it in spite of -nobram.

@@ -26,7 +26,7 @@ package hv_core_pkg;
   // Tiles follow each other at least this many cycles apart (see hv_drain).
   localparam int unsigned DrainNarrowCycles = Nb / 2;
   localparam int unsigned DrainWideCycles = Nb;
-  localparam int unsigned DrainAddCycles = 4 * Nb + 16;
+  localparam int unsigned DrainAddCycles = 4 * Nb + 20;
 
   typedef logic [Wb-1:0][7:0] word_t;
   typedef logic [Rw-1:0][7:0] ring_word_t;

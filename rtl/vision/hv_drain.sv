@@ -8,8 +8,8 @@
 // cycle in cycles t+1 .. t+Nb, two per cycle in t+1 .. t+Nb/2 with narrow_i, one every four cycles from t+1 with add.
 // A pair of words picked in cycle u, or its second word where they come one by one, is on the write port in cycle
 // u+11. With add it takes the requantisation lanes four times:
-// its own result in cycle u, the operands of the sum in u+9 and u+10, the sum's result in u+19; it is on the write
-// port in cycle u+30. Results beyond the last output pixel are not written. Tiles come at least DrainNarrowCycles
+// its own result in cycle u, the operands of the sum in u+13 and u+14, the sum's result in u+23; it is on the write
+// port in cycle u+34. Results beyond the last output pixel are not written. Tiles come at least DrainNarrowCycles
 // (DrainWideCycles, DrainAddCycles) apart, so nothing ever waits here.
 
 `default_nettype none
@@ -136,8 +136,8 @@ module hv_drain
 
   // Where the results of a pick go. Stage i of a pipeline holds what was picked i cycles ago.
   localparam int unsigned PlainStage = 10;   // the last before the write port
-  localparam int unsigned AddStage = 29;
-  localparam int unsigned Operand1Stage = 9, Operand2Stage = 10, SumStage = 19;  // later passes of an add's word
+  localparam int unsigned AddStage = 33;
+  localparam int unsigned Operand1Stage = 13, Operand2Stage = 14, SumStage = 23;  // later passes of an add's word
   typedef struct packed {
     logic        last;                       // last results of the layer
     logic        late;                       // word 1 is the result of this pick, word 0 that of the one before
@@ -227,26 +227,29 @@ module hv_drain
   end
 
   // --- Requantisation lanes -------------------------------------------------------------------------
-  // A word of an add: y in stage 11, which is stage 2 of operand 1; sum in stage 20, one before stage 2 of the sum.
+  // A word of an add: y in stage 11, kept for stage 1 of operand 1 (14); sum in stage 24, one before stage 2 of the sum.
   word_t [1:0]                y;
   logic signed [Wb-1:0][30:0] sum, sum_q;
-  word_t                      residual;
+  word_t                      y_add_q, operand;
   logic [Lb-1:0]              res_lane_q;    // word lane whose operand 2 is next
-  assign residual = res_words_i[res_lane_q];
+  assign operand = op_q[1].operand2 ? res_words_i[res_lane_q] : y_add_q;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) res_lane_q <= '0;
-    else if (op_q[2].operand2) res_lane_q <= res_lane_q + Lb'(1);
+    else if (op_q[1].operand2) res_lane_q <= res_lane_q + Lb'(1);
+    if (add_q[11]) y_add_q <= y[0];
     sum_q <= sum;
   end
 
   for (genvar b = 0; b < Wb; b++) begin : gen_requant
-    logic signed [8:0]  v;
-    assign v = 9'($signed(op_q[2].operand2 ? residual[b] : y[0][b])) - 9'($signed(op_q[2].z));
+    logic signed [8:0]  v_q;
+    always_ff @(posedge clk_i) begin
+      v_q <= 9'($signed(operand[b])) - 9'($signed(op_q[1].z));
+    end
     hv_requant u_lane (
       .clk_i, .narrow_i(op_q[2].narrow), .x0_i(x0_q[b]), .x1_i(x1_q[b]), .ls_i(ls2_q[b]),
       .special_i(op_q[2].operand || op_q[2].sum),
-      .special_x_i(op_q[2].sum ? 32'($signed(sum_q[b])) : {{3{v[8]}}, v, 20'b0}),
+      .special_x_i(op_q[2].sum ? 32'($signed(sum_q[b])) : {{3{v_q[8]}}, v_q, 20'b0}),
       .sum_i(op_q[2].operand), .mult_i(mult2_q[b]), .shift_i(rs2_q[b]),
       .zp_i(op_q[2].zp), .min_i(op_q[2].lo), .max_i(op_q[2].hi),
       .y0_o(y[0][b]), .y1_o(y[1][b]), .sum_o(sum[b])

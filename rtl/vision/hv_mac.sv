@@ -44,13 +44,15 @@ module hv_mac
   output logic             empty_o          // no operand set
 );
 
+  localparam int unsigned GapW = $clog2(DrainAddCycles);
+
   // --- Current operand set -------------------------------------------------------------------------
   logic           cur_q;
   word_t [Nb-1:0] words_q;
   op_tag_t        tag_q;
   logic [3:0]     ch_q;
   logic [1:0]     slice_q;
-  logic [7:0]     gap_q;                    // cycles until the next last step may be issued
+  logic [GapW-1:0] gap_q;                   // cycles until the next last step may be issued
 
   logic ch_last, tile_end, have_w, gap_ok, issue;
   logic max_set, narrow, w_advance;
@@ -83,8 +85,9 @@ module hv_mac
       if (issue) ch_q <= ch_last ? 4'd0 : ch_q + 4'd1;
       if (w_advance) slice_q <= wpop_o ? 2'd0 : slice_q + 2'd1;
       if (issue && tile_end) begin
-        gap_q <= tag_q.add ? 8'(DrainAddCycles - 1) : narrow ? 8'(DrainNarrowCycles - 1) : 8'(DrainWideCycles - 1);
-      end else if (gap_q != 0) gap_q <= gap_q - 8'd1;
+        gap_q <= tag_q.add ? GapW'(DrainAddCycles - 1) : narrow ? GapW'(DrainNarrowCycles - 1) :
+                 GapW'(DrainWideCycles - 1);
+      end else if (gap_q != 0) gap_q <= gap_q - GapW'(1);
     end
     if (set_take_o) begin
       words_q <= set_words_i;

@@ -114,7 +114,7 @@ struct Program {
 
 /// Cycles in which a tile leaves through the requantisation with a fused add.
 [[nodiscard]] constexpr int add_cycles(const contract::Config &config) {
-  return 4 * static_cast<int>(config.lanes) + 16;
+  return 4 * static_cast<int>(config.lanes) + 20;
 }
 
 /// Cycle estimate of a layer with G = 1 << glog.

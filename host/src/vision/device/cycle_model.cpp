@@ -887,7 +887,7 @@ struct Array {
   void tick(const Tag &set_tag) {
     done_pipe = (done_pipe << 1U | (issue && tile_end ? 1U : 0U)) & 7U;
     if (issue && tile_end)
-      gap = (tag.layer->add ? 4 * lanes + 16 : tag.narrow ? lanes / 2 : lanes) - 1;
+      gap = (tag.layer->add ? 4 * lanes + 20 : tag.narrow ? lanes / 2 : lanes) - 1;
     else if (gap != 0)
       --gap;
     if (issue) {
@@ -913,7 +913,7 @@ struct Results {
 };
 
 struct Drain {
-  static constexpr u32 kPlainDelay = 11, kAddDelay = 30, kDelays = 32;
+  static constexpr u32 kPlainDelay = 11, kAddDelay = 34, kDelays = 64;
   const Geometry *geometry = nullptr;
   const ComputeLayer *layer = nullptr;
   bool open = false, active = false;

@@ -57,7 +57,8 @@ module hv_drain
 
   logic        active_q;                     // a tile is being drained
   logic        narrow_q;
-  logic [Lb+1:0] cnt_q;
+  logic [Lb-1:0] lane_q;                     // first word lane of this cycle
+  logic [1:0]  slot_q;                       // add: one word every four cycles
   logic signed [Nb-1:0][Wb-1:0][AccW-1:0] shadow_q;
 
   logic take_layer, ptile_last, oct_last, cnt_last, tile_end, oct_end, layer_end;
@@ -68,7 +69,7 @@ module hv_drain
   assign taken_o    = take_layer;
   assign ptile_last = ptile_q == d_q.nptile_m1;
   assign oct_last   = oct_q == d_q.noct_m1;
-  assign cnt_last   = cnt_q == (d_q.add ? (Lb+2)'(4 * (Nb - 1)) : narrow_q ? (Lb+2)'(Nb/2 - 1) : (Lb+2)'(Nb - 1));
+  assign cnt_last   = (lane_q | Lb'(narrow_q)) == '1 && (!d_q.add || slot_q == 0);
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -85,9 +86,12 @@ module hv_drain
     if (done_i) begin
       shadow_q <= acc_i;
       narrow_q <= narrow_i;
-      cnt_q    <= '0;
+      lane_q   <= '0;
+      slot_q   <= '0;
     end else if (active_q) begin
-      cnt_q <= cnt_q + (Lb+2)'(1);
+      if (narrow_q) lane_q <= lane_q + Lb'(2);
+      else if (!d_q.add || slot_q == 2'd3) lane_q <= lane_q + Lb'(1);
+      slot_q <= slot_q + 2'd1;
     end
     if (take_layer) begin
       d_q       <= desc_i;
@@ -115,19 +119,15 @@ module hv_drain
 
   // --- D0: pick words -----------------------------------------------------------------------------
   logic          pick;
-  logic [Lb-1:0] lane0;                      // first word lane of this cycle
   logic [1:0]    group;
-  logic [19:0]   o0;
   logic [15:0]   row_base;
   /* verilator lint_off UNUSEDSIGNAL */  // the skew needs the low bits only
   logic [15:0]   g_index;
   /* verilator lint_on UNUSEDSIGNAL */
-  assign pick     = active_q && (!d_q.add || cnt_q[1:0] == 0);
-  assign lane0    = d_q.add ? cnt_q[Lb+1:2] : narrow_q ? {cnt_q[Lb-2:0], 1'b0} : cnt_q[Lb-1:0];
-  assign group    = 2'(lane0 >> (Lb - 32'(d_q.glog)));
+  assign pick     = active_q && (!d_q.add || slot_q == 0);
+  assign group    = 2'(lane_q >> (Lb - 32'(d_q.glog)));
   logic [Lb-1:0] pix0;
-  assign pix0     = (d_q.add ? lane0 : {lane0[Lb-1:1], 1'b0}) & Lb'((Nb >> d_q.glog) - 1);
-  assign o0       = tile_o_q + 20'(pix0);
+  assign pix0     = (d_q.add ? lane_q : {lane_q[Lb-1:1], 1'b0}) & Lb'((Nb >> d_q.glog) - 1);
   assign row_base = oct_row_q + (group[0] ? d_q.out_s : 16'd0) + (group[1] ? d_q.out_s << 1 : 16'd0);
   assign g_index  = octg_q + 16'(group);
   assign pbank_o  = bank_q;
@@ -147,20 +147,36 @@ module hv_drain
     logic [15:0] row;
   } wr_t;
 
-  wr_t d0;
-  logic [19:0] lin0;
-  assign lin0 = d_q.out_p0 + o0;
-  always_comb begin
-    d0.last  = layer_end;
-    d0.late  = !narrow_q && !d_q.add;
-    d0.valid = {!d_q.add && o0 + 20'd1 < d_q.out_np, o0 < d_q.out_np};
-    if (d0.late && !lane0[0]) d0.valid = 2'b00;
-    d0.bank  = lin0[Lb-1:0] + group_skew(g_index[Lb-1:0]);
-    d0.carry = lin0[Lb-1:0] == Lb'(Nb - 1);
-    d0.row   = row_base + 16'(lin0[19:Lb]);
+  // Stage 1: output pixel of word 0 and what it is held against. Stage 2: address.
+  logic        last1_q, late1_q;
+  logic [1:0]  mask1_q;                      // words that this pick writes
+  logic [19:0] o1_q, p01_q, np1_q;
+  bank_t       skew1_q;
+  logic [15:0] row1_q;
+  always_ff @(posedge clk_i) begin
+    last1_q <= layer_end;
+    late1_q <= !narrow_q && !d_q.add;
+    mask1_q <= d_q.add ? 2'b01 : narrow_q || lane_q[0] ? 2'b11 : 2'b00;
+    o1_q    <= tile_o_q + 20'(pix0);
+    p01_q   <= d_q.out_p0;
+    np1_q   <= d_q.out_np;
+    skew1_q <= group_skew(g_index[Lb-1:0]);
+    row1_q  <= row_base;
   end
 
-  wr_t  [AddStage:1] p_q;
+  wr_t d1;
+  logic [19:0] lin1;
+  assign lin1 = p01_q + o1_q;
+  always_comb begin
+    d1.last  = last1_q;
+    d1.late  = late1_q;
+    d1.valid = {o1_q + 20'd1 < np1_q, o1_q < np1_q} & mask1_q;
+    d1.bank  = lin1[Lb-1:0] + skew1_q;
+    d1.carry = lin1[Lb-1:0] == Lb'(Nb - 1);
+    d1.row   = row1_q + 16'(lin1[19:Lb]);
+  end
+
+  wr_t  [AddStage:2] p_q;
   logic [PlainStage:1] plain_q;              // a pick without add
   logic [AddStage:1] add_q;                  // a pick with add
   always_ff @(posedge clk_i) begin
@@ -171,7 +187,7 @@ module hv_drain
       plain_q <= {plain_q[PlainStage-1:1], pick && !d_q.add};
       add_q   <= {add_q[AddStage-1:1], pick && d_q.add};
     end
-    p_q <= {p_q[AddStage-1:1], d0};
+    p_q <= {p_q[AddStage-1:2], d1};
   end
 
   // What the requantisation lanes do with it: an accumulator (pick), an operand of the add, or the sum.
@@ -210,9 +226,9 @@ module hv_drain
   always_ff @(posedge clk_i) begin
     op_q <= {op_q[1], op0};
     if (pick) begin
-      even_q     <= shadow_q[{lane0[Lb-1:1], 1'b0}];
-      odd_q      <= shadow_q[{lane0[Lb-1:1], 1'b1}];
-      take_odd_q <= lane0[0];
+      even_q     <= shadow_q[{lane_q[Lb-1:1], 1'b0}];
+      odd_q      <= shadow_q[{lane_q[Lb-1:1], 1'b1}];
+      take_odd_q <= lane_q[0];
       bias_q     <= pbias_i;
       mult1_q    <= pmult_i;
       shift1_q   <= pshift_i;

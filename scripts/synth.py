@@ -121,7 +121,7 @@ def work(options, scratch):
     defines = "-D SYNTHESIS"
     # Black boxes of the device, for modules that instantiate a primitive.
     if options.device == "ecp5":
-        yosys.run(f"read_verilog -lib +/ecp5/cells_bb.v {ROOT / 'scripts' / 'ecp5_mux_cells.v'}")
+        sources += f" {ROOT / 'scripts' / 'ecp5_cells.v'}"
         defines += " -D KESTREL_ECP5"
     yosys.run(
         f"read_slang {defines} --top {options.top} {parameters} {includes} {libraries} {sources}"
@@ -152,26 +152,25 @@ def work(options, scratch):
     yosys.run(f"tee -o {scratch / 'stat.json'} stat -json")
     if options.json or options.pack:
         yosys.run(f"write_json {netlist_path(options, scratch)}")
-        disconnect_unused_carries(netlist_path(options, scratch))
+        open_unused_carries(netlist_path(options, scratch))
     (scratch / "cells.json").write_text(json.dumps(count_cells(scratch / "stat.json", "ecp5")))
 
 
-def disconnect_unused_carries(netlist):
-    """The carry out of a chain's last cell has a net without a load in yosys's netlist. nextpnr takes any net there
-    for one that leaves the chain and spends a carry cell on it, so the port is left open instead."""
-    design = json.loads(netlist.read_text())
-    for module in design["modules"].values():
-        loads = set()
-        for cell in module["cells"].values():
+def open_unused_carries(path):
+    """Disconnects carry outputs that nobody reads: nextpnr spends a cell on leading each out of its chain."""
+    netlist = json.loads(path.read_text())
+    for module in netlist["modules"].values():
+        cells = module["cells"].values()
+        read = {bit for port in module["ports"].values() for bit in port["bits"]}
+        for cell in cells:
             for port, bits in cell["connections"].items():
-                if cell.get("port_directions", {}).get(port) != "output":
-                    loads.update(bits)
-        for port in module["ports"].values():
-            loads.update(port["bits"])
-        for cell in module["cells"].values():
-            if cell["type"] == "CCU2C" and not loads.intersection(cell["connections"]["COUT"]):
+                if cell["port_directions"].get(port) != "output":
+                    read.update(bits)
+        for cell in cells:
+            if cell["type"] == "CCU2C" and not read.intersection(cell["connections"].get("COUT", ())):
+                cell["port_directions"]["COUT"] = "output"
                 cell["connections"]["COUT"] = ["x"]
-    netlist.write_text(json.dumps(design))
+    path.write_text(json.dumps(netlist))
 
 
 def netlist_path(options, scratch):

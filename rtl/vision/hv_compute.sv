@@ -120,7 +120,7 @@ module hv_compute
   );
 
   // --- Weights ----------------------------------------------------------------------------------------
-  logic       wvalid, wpop, oct_drained, pbank;
+  logic       wvalid, wnarrow, wpop, oct_drained, pbank;
   ring_word_t wword;
   logic [1:0] pgroup;
   logic [Wb-1:0][31:0] pbias, pmult;
@@ -132,7 +132,7 @@ module hv_compute
     .req_valid_o(w_req_valid_o), .req_addr_o(w_req_addr_o), .req_beats_m1_o(w_req_beats_m1_o),
     .req_ready_i(w_req_ready_i), .rsp_valid_i(w_rsp_valid_i), .rsp_data_i(w_rsp_data_i),
     .layer_start_i(wstart_q), .desc_i(cur_q), .layer_done_o(w_done), .oct_drained_i(oct_drained),
-    .wvalid_o(wvalid), .wdata_o(wword), .wpop_i(wpop),
+    .wvalid_o(wvalid), .wdata_o(wword), .wnarrow_o(wnarrow), .wpop_i(wpop),
     .pbank_i(pbank), .pgroup_i(pgroup), .pbias_o(pbias), .pmult_o(pmult), .pshift_o(pshift)
   );
 
@@ -173,22 +173,22 @@ module hv_compute
   );
 
   // --- Array and requantisation ----------------------------------------------------------------------
-  logic           tile_done, empty;
-  logic signed [Nb-1:0][Wb-1:0][31:0] acc;
+  logic           tile_done, tile_narrow, empty;
+  logic signed [Nb-1:0][Wb-1:0][AccW-1:0] acc;
   word_t [Nb-1:0] res_words;
 
   hv_mac u_mac (
     .clk_i, .rst_ni(rst_ni && !start_i),
     .set_valid_i(set_valid), .set_words_i(set_words), .set_tag_i(set_tag), .set_take_o(set_take),
-    .wvalid_i(wvalid), .wdata_i(wword), .wpop_o(wpop),
-    .done_o(tile_done), .acc_o(acc), .res_words_o(res_words),
+    .wvalid_i(wvalid), .wdata_i(wword), .wnarrow_i(wnarrow), .wpop_o(wpop),
+    .done_o(tile_done), .done_narrow_o(tile_narrow), .acc_o(acc), .res_words_o(res_words),
     .step_o(cls_mac_o), .res_step_o(cls_res_o), .wait_weight_o(cls_weight_o), .wait_drain_o(cls_drain_o),
     .empty_o(empty)
   );
 
   hv_drain u_drain (
     .clk_i, .rst_ni(rst_ni && !start_i),
-    .done_i(tile_done), .acc_i(acc), .res_words_i(res_words), .desc_i(cur_q), .taken_o(drain_taken),
+    .done_i(tile_done), .narrow_i(tile_narrow), .acc_i(acc), .res_words_i(res_words), .desc_i(cur_q), .taken_o(drain_taken),
     .pbank_o(pbank), .pgroup_o(pgroup), .pbias_i(pbias), .pmult_i(pmult), .pshift_i(pshift),
     .oct_drained_o(oct_drained),
     .wr_valid_o(res_valid), .wr_bank_o(res_bank), .wr_row_o(res_row), .wr_data_o(res_data),

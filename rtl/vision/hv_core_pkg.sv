@@ -19,9 +19,14 @@ package hv_core_pkg;
   localparam int unsigned RwBeats = Rw / HV_BUS_BYTES;
   localparam int unsigned ParamGroups = 4;        // groups described by one shift word
 
+  // Accumulators: the weights of a tile lie in the ring, so a sum has fewer than 4*HV_RING_WORDS products of
+  // at most 2^14. Equal to 32-bit accumulators that wrap.
+  localparam int unsigned AccW = 14 + $clog2(4 * HV_RING_WORDS) + 1;
+
   // Tiles follow each other at least this many cycles apart (see hv_drain).
-  localparam int unsigned DrainCycles = Nb / 2;
-  localparam int unsigned DrainAddCycles = Nb + 14;
+  localparam int unsigned DrainNarrowCycles = Nb / 2;
+  localparam int unsigned DrainWideCycles = Nb;
+  localparam int unsigned DrainAddCycles = 4 * Nb + 20;
 
   typedef logic [Wb-1:0][7:0] word_t;
   typedef logic [Rw-1:0][7:0] ring_word_t;

@@ -1,13 +1,16 @@
 // Copyright The Kestrel Authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// Drains finished tiles: copies the accumulators, requantises two words (2*Wb results) per cycle, or one word
-// per cycle through the residual add, and writes them to the activation memory.
+// Drains finished tiles: copies the accumulators, requantises a word (Wb results) or, in a narrow tile, two words
+// per cycle, or one word every four cycles through the residual add, and writes them to the activation memory.
 //
-// done_i in cycle t: the accumulators are copied at the end of that cycle. Word lanes leave in order, two per
-// cycle in cycles t+1 .. t+Nb/2 (one per cycle in t+1 .. t+Nb with add). A pair picked in cycle u is
-// on the write port in cycle u+9 (with add: u+21). Results beyond the last output pixel are not written. Tiles
-// come at least DrainCycles (DrainAddCycles) apart, so nothing ever waits here.
+// done_i in cycle t: the accumulators are copied at the end of that cycle. Word lanes are picked in order, one per
+// cycle in cycles t+1 .. t+Nb, two per cycle in t+1 .. t+Nb/2 with narrow_i, one every four cycles from t+1 with add.
+// A pair of words picked in cycle u, or its second word where they come one by one, is on the write port in cycle
+// u+11. With add it takes the requantisation lanes four times:
+// its own result in cycle u, the operands of the sum in u+13 and u+14, the sum's result in u+23; it is on the write
+// port in cycle u+34. Results beyond the last output pixel are not written. Tiles come at least DrainNarrowCycles
+// (DrainWideCycles, DrainAddCycles) apart, so nothing ever waits here.
 
 `default_nettype none
 
@@ -19,7 +22,8 @@ module hv_drain
   input  wire logic        rst_ni,
 
   input  wire logic        done_i,
-  input  wire logic signed [Nb-1:0][Wb-1:0][31:0] acc_i,
+  input  wire logic        narrow_i,        // with done_i, not with add
+  input  wire logic signed [Nb-1:0][Wb-1:0][AccW-1:0] acc_i,
   input  wire word_t [Nb-1:0] res_words_i,
   input  wire compute_desc_t desc_i,        // layer of the next tile when none is open
   output logic             taken_o,         // desc_i was copied (first tile of a layer)
@@ -52,8 +56,10 @@ module hv_drain
   logic        ptile_next_q;                 // the next tile uses the other parameter bank
 
   logic        active_q;                     // a tile is being drained
-  logic [Lb:0] cnt_q;
-  logic signed [Nb-1:0][Wb-1:0][31:0] shadow_q;
+  logic        narrow_q;
+  logic [Lb-1:0] lane_q;                     // first word lane of this cycle
+  logic [1:0]  slot_q;                       // add: one word every four cycles
+  logic signed [Nb-1:0][Wb-1:0][AccW-1:0] shadow_q;
 
   logic take_layer, ptile_last, oct_last, cnt_last, tile_end, oct_end, layer_end;
   assign tile_end   = active_q && cnt_last;  // the last words of the tile are picked; done_i may come now
@@ -63,7 +69,7 @@ module hv_drain
   assign taken_o    = take_layer;
   assign ptile_last = ptile_q == d_q.nptile_m1;
   assign oct_last   = oct_q == d_q.noct_m1;
-  assign cnt_last   = d_q.add ? cnt_q == (Lb+1)'(Nb - 1) : cnt_q == (Lb+1)'(Nb/2 - 1);
+  assign cnt_last   = (lane_q | Lb'(narrow_q)) == '1 && (!d_q.add || slot_q == 0);
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -79,9 +85,13 @@ module hv_drain
     end
     if (done_i) begin
       shadow_q <= acc_i;
-      cnt_q    <= '0;
+      narrow_q <= narrow_i;
+      lane_q   <= '0;
+      slot_q   <= '0;
     end else if (active_q) begin
-      cnt_q <= cnt_q + (Lb+1)'(1);
+      if (narrow_q) lane_q <= lane_q + Lb'(2);
+      else if (!d_q.add || slot_q == 2'd3) lane_q <= lane_q + Lb'(1);
+      slot_q <= slot_q + 2'd1;
     end
     if (take_layer) begin
       d_q       <= desc_i;
@@ -108,188 +118,168 @@ module hv_drain
   end
 
   // --- D0: pick words -----------------------------------------------------------------------------
-  logic [Lb-1:0] lane0;                      // first word lane of this cycle
+  logic          pick;
   logic [1:0]    group;
-  logic [19:0]   o0;
   logic [15:0]   row_base;
   /* verilator lint_off UNUSEDSIGNAL */  // the skew needs the low bits only
   logic [15:0]   g_index;
   /* verilator lint_on UNUSEDSIGNAL */
-  assign lane0    = d_q.add ? cnt_q[Lb-1:0] : {cnt_q[Lb-2:0], 1'b0};
-  assign group    = 2'(lane0 >> (Lb - 32'(d_q.glog)));
+  assign pick     = active_q && (!d_q.add || slot_q == 0);
+  assign group    = 2'(lane_q >> (Lb - 32'(d_q.glog)));
   logic [Lb-1:0] pix0;
-  assign pix0     = lane0 & Lb'((Nb >> d_q.glog) - 1);
-  assign o0       = tile_o_q + 20'(pix0);
+  assign pix0     = (d_q.add ? lane_q : {lane_q[Lb-1:1], 1'b0}) & Lb'((Nb >> d_q.glog) - 1);
   assign row_base = oct_row_q + (group[0] ? d_q.out_s : 16'd0) + (group[1] ? d_q.out_s << 1 : 16'd0);
   assign g_index  = octg_q + 16'(group);
   assign pbank_o  = bank_q;
   assign pgroup_o = group;
   assign oct_drained_o = oct_end;
 
+  // Where the results of a pick go. Stage i of a pipeline holds what was picked i cycles ago.
+  localparam int unsigned PlainStage = 10;   // the last before the write port
+  localparam int unsigned AddStage = 33;
+  localparam int unsigned Operand1Stage = 13, Operand2Stage = 14, SumStage = 23;  // later passes of an add's word
   typedef struct packed {
     logic        last;                       // last results of the layer
-    logic        add;
+    logic        late;                       // word 1 is the result of this pick, word 0 that of the one before
     logic [1:0]  valid;
     bank_t       bank;                       // of word 0; word 1 is in the next bank
     logic        carry;                      // word 1 is one row further
     logic [15:0] row;
-    logic signed [7:0] zp, lo, hi;
   } wr_t;
 
-  wr_t d0;
-  logic [19:0] lin0;
-  assign lin0 = d_q.out_p0 + o0;
+  // Stage 1: output pixel of word 0 and what it is held against. Stage 2: address.
+  logic        last1_q, late1_q;
+  logic [1:0]  mask1_q;                      // words that this pick writes
+  logic [19:0] o1_q, p01_q, np1_q;
+  bank_t       skew1_q;
+  logic [15:0] row1_q;
+  always_ff @(posedge clk_i) begin
+    last1_q <= layer_end;
+    late1_q <= !narrow_q && !d_q.add;
+    mask1_q <= d_q.add ? 2'b01 : narrow_q || lane_q[0] ? 2'b11 : 2'b00;
+    o1_q    <= tile_o_q + 20'(pix0);
+    p01_q   <= d_q.out_p0;
+    np1_q   <= d_q.out_np;
+    skew1_q <= group_skew(g_index[Lb-1:0]);
+    row1_q  <= row_base;
+  end
+
+  wr_t d1;
+  logic [19:0] lin1;
+  assign lin1 = p01_q + o1_q;
   always_comb begin
-    d0.last  = layer_end;
-    d0.add   = d_q.add;
-    d0.valid = {!d_q.add && o0 + 20'd1 < d_q.out_np, o0 < d_q.out_np};
-    d0.bank  = lin0[Lb-1:0] + group_skew(g_index[Lb-1:0]);
-    d0.carry = lin0[Lb-1:0] == Lb'(Nb - 1);
-    d0.row   = row_base + 16'(lin0[19:Lb]);
-    d0.zp    = d_q.out_zp;
-    d0.lo    = d_q.act_min;
-    d0.hi    = d_q.act_max;
+    d1.last  = last1_q;
+    d1.late  = late1_q;
+    d1.valid = {o1_q + 20'd1 < np1_q, o1_q < np1_q} & mask1_q;
+    d1.bank  = lin1[Lb-1:0] + skew1_q;
+    d1.carry = lin1[Lb-1:0] == Lb'(Nb - 1);
+    d1.row   = row1_q + 16'(lin1[19:Lb]);
   end
 
-  // Pipeline of everything but the data. Stage i is valid i cycles after the pick.
-  /* verilator lint_off UNUSEDSIGNAL */  // range and add flag end in the requantisation
-  wr_t  [8:1] p_q;
-  /* verilator lint_on UNUSEDSIGNAL */
-  logic [8:1] pv_q;
-  always_ff @(posedge clk_i) begin
-    if (!rst_ni) pv_q <= '0;
-    else pv_q <= {pv_q[7:1], active_q};
-    p_q <= {p_q[7:1], d0};
-  end
-
-  logic signed [1:0][Wb-1:0][31:0] acc_q;
-  logic signed [Wb-1:0][31:0] bias_q, mult1_q, mult2_q;
-  logic [Wb-1:0][7:0] shift1_q;
-  logic [Wb-1:0][4:0] rs2_q;
-  logic signed [1:0][Wb-1:0][31:0] x_q;
-  // Word lanes 2i and 2i+1.
-  logic [Lb-2:0] pair;
-  logic signed [Wb-1:0][31:0] even, odd;
-  assign pair = d_q.add ? cnt_q[Lb-1:1] : cnt_q[Lb-2:0];
-  assign even = shadow_q[{pair, 1'b0}];
-  assign odd  = shadow_q[{pair, 1'b1}];
-
-  always_ff @(posedge clk_i) begin
-    if (active_q) begin
-      acc_q[0] <= d_q.add && cnt_q[0] ? odd : even;
-      acc_q[1] <= odd;
-      bias_q   <= pbias_i;
-      mult1_q  <= pmult_i;
-      shift1_q <= pshift_i;
-    end
-    mult2_q <= mult1_q;
-    for (int unsigned b = 0; b < Wb; b++) begin
-      rs2_q[b] <= shift1_q[b][4:0];
-      if (pv_q[1]) begin
-        x_q[0][b] <= (acc_q[0][b] + bias_q[b]) << shift1_q[b][6:5];
-        x_q[1][b] <= (acc_q[1][b] + bias_q[b]) << shift1_q[b][6:5];
-      end
-    end
-  end
-
-  // --- Requantisation: lanes of word 0, and of word 1 or the add unit ---------------------------
-  logic signed [1:0][Wb-1:0][7:0] y;
-  logic                       add_x_valid;   // the add unit's sums enter the lanes of word 1
-  logic signed [Wb-1:0][31:0] add_x;
-
-  for (genvar b = 0; b < Wb; b++) begin : gen_requant
-    hv_requant u_word0 (
-      .clk_i, .en_i(pv_q[2]), .x_i(x_q[0][b]), .mult_i(mult2_q[b][30:0]), .shift_i(rs2_q[b]),
-      .zp_i(p_q[2].zp), .min_i(p_q[2].lo), .max_i(p_q[2].hi), .y_o(y[0][b])
-    );
-    hv_requant u_word1 (
-      .clk_i, .en_i(add_x_valid || pv_q[2]),
-      .x_i    (add_x_valid ? add_x[b] : x_q[1][b]),
-      .mult_i (add_x_valid ? d_q.add_mo[30:0] : mult2_q[b][30:0]),
-      .shift_i(add_x_valid ? d_q.add_so : rs2_q[b]),
-      .zp_i   (add_x_valid ? d_q.add_zp : p_q[2].zp),
-      .min_i  (add_x_valid ? d_q.add_min : p_q[2].lo),
-      .max_i  (add_x_valid ? d_q.add_max : p_q[2].hi),
-      .y_o    (y[1][b])
-    );
-  end
-
-  // --- Residual add: word 0 of pipeline stage 8 -----------------------------------------------------
-  // Stage 9: operands, 10: products, 11: doubling high multiply, 12: rounding, 13: shift, 14: sum = x of word 1.
-  wr_t  [20:9]  a_q;
-  logic [20:9]  av_q;
-  logic [Lb-1:0] res_lane_q;                 // word lane of the word in stage 8
-
+  wr_t  [AddStage:2] p_q;
+  logic [PlainStage:1] plain_q;              // a pick without add
+  logic [AddStage:1] add_q;                  // a pick with add
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      av_q       <= '0;
-      res_lane_q <= '0;
+      plain_q <= '0;
+      add_q   <= '0;
     end else begin
-      av_q <= {av_q[19:9], pv_q[8] && p_q[8].add};
-      if (pv_q[8] && p_q[8].add) res_lane_q <= res_lane_q + Lb'(1);
+      plain_q <= {plain_q[PlainStage-1:1], pick && !d_q.add};
+      add_q   <= {add_q[AddStage-1:1], pick && d_q.add};
     end
-    a_q <= {a_q[19:9], p_q[8]};
+    p_q <= {p_q[AddStage-1:2], d1};
   end
 
-  // Rounding half away from zero before a right shift by s adds 2^(s-1) - 1, and one more to values that are not
-  // negative: a row of s-1 ones and a carry in.
-  logic [30:0] half1, half2;
-  for (genvar i = 0; i < 30; i++) begin : gen_half
-    assign half1[i] = d_q.add_s1 > 5'(i + 1);
-    assign half2[i] = d_q.add_s2 > 5'(i + 1);
+  // What the requantisation lanes do with it: an accumulator (pick), an operand of the add, or the sum.
+  typedef struct packed {
+    logic        narrow;
+    logic        operand2, operand, sum;
+    logic [4:0]  shift;
+    logic [30:0] mult;
+    logic signed [7:0] z, zp, lo, hi;
+  } op_t;
+  op_t op0;
+  op_t [2:1] op_q;
+  always_comb begin
+    op0.narrow   = narrow_q;
+    op0.operand2 = add_q[Operand2Stage];
+    op0.operand  = add_q[Operand1Stage] || add_q[Operand2Stage];
+    op0.sum      = add_q[SumStage];
+    op0.shift    = op0.sum ? d_q.add_so : op0.operand2 ? d_q.add_s2 : d_q.add_s1;
+    op0.mult     = op0.sum ? d_q.add_mo[30:0] : op0.operand2 ? d_q.add_m2[30:0] : d_q.add_m1[30:0];
+    op0.z        = op0.operand2 ? d_q.add_z2 : d_q.add_z1;
+    op0.zp       = op0.sum ? d_q.add_zp : d_q.out_zp;
+    op0.lo       = op0.sum ? d_q.add_min : d_q.act_min;
+    op0.hi       = op0.sum ? d_q.add_max : d_q.act_max;
   end
-  assign half1[30] = 1'b0;
-  assign half2[30] = 1'b0;
 
-  for (genvar b = 0; b < Wb; b++) begin : gen_add
-    logic signed [8:0]  v1_q, v2_q;
-    logic signed [40:0] m1_q, m2_q;
-    logic signed [29:0] q1_q, q2_q;
-    logic signed [30:0] r1_q, r2_q;
-    logic signed [30:0] s1_q, s2_q;
-  /* verilator lint_off UNUSEDSIGNAL */  // bit 0 takes the carry in
-    logic signed [31:0] t1, t2;
-  /* verilator lint_on UNUSEDSIGNAL */
+  // Stage 1: words and parameters. Stage 2: bias.
+  logic signed [Wb-1:0][AccW-1:0] even_q, odd_q;
+  logic                       take_odd_q;    // word 0 is the odd one
+  logic signed [Wb-1:0][31:0] bias_q, mult1_q;
+  logic [Wb-1:0][7:0]         shift1_q;
+  logic signed [Wb-1:0][31:0] x0_q, x1_q;
+  logic [Wb-1:0][30:0]        mult2_q;
+  logic [Wb-1:0][4:0]         rs2_q;
+  logic [Wb-1:0][1:0]         ls2_q;
 
-    assign t1 = $signed({31'(q1_q), 1'b1}) + $signed({half1, !q1_q[29] && d_q.add_s1 != 0});
-    assign t2 = $signed({31'(q2_q), 1'b1}) + $signed({half2, !q2_q[29] && d_q.add_s2 != 0});
+  always_ff @(posedge clk_i) begin
+    op_q <= {op_q[1], op0};
+    if (pick) begin
+      even_q     <= shadow_q[{lane_q[Lb-1:1], 1'b0}];
+      odd_q      <= shadow_q[{lane_q[Lb-1:1], 1'b1}];
+      take_odd_q <= lane_q[0];
+      bias_q     <= pbias_i;
+      mult1_q    <= pmult_i;
+      shift1_q   <= pshift_i;
+    end
+    for (int unsigned b = 0; b < Wb; b++) begin
+      x0_q[b]    <= 32'($signed(take_odd_q ? odd_q[b] : even_q[b])) + bias_q[b];
+      x1_q[b]    <= 32'($signed(odd_q[b])) + bias_q[b];
+      ls2_q[b]   <= shift1_q[b][6:5];
+      rs2_q[b]   <= op_q[1].operand || op_q[1].sum ? op_q[1].shift : shift1_q[b][4:0];
+      mult2_q[b] <= op_q[1].operand || op_q[1].sum ? op_q[1].mult : mult1_q[b][30:0];
+    end
+  end
 
+  // --- Requantisation lanes -------------------------------------------------------------------------
+  // A word of an add: y in stage 11, kept for stage 1 of operand 1 (14); sum in stage 24, one before stage 2 of the sum.
+  word_t [1:0]                y;
+  logic signed [Wb-1:0][30:0] sum, sum_q;
+  word_t                      y_add_q, operand;
+  logic [Lb-1:0]              res_lane_q;    // word lane whose operand 2 is next
+  assign operand = op_q[1].operand2 ? res_words_i[res_lane_q] : y_add_q;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) res_lane_q <= '0;
+    else if (op_q[1].operand2) res_lane_q <= res_lane_q + Lb'(1);
+    if (add_q[11]) y_add_q <= y[0];
+    sum_q <= sum;
+  end
+
+  for (genvar b = 0; b < Wb; b++) begin : gen_requant
+    logic signed [8:0]  v_q;
     always_ff @(posedge clk_i) begin
-      if (pv_q[8] && p_q[8].add) begin
-        v1_q <= 9'($signed(y[0][b])) - 9'($signed(d_q.add_z1));
-        v2_q <= 9'($signed(res_words_i[res_lane_q][b])) - 9'($signed(d_q.add_z2));
-      end
-      if (av_q[9]) begin
-        m1_q <= 41'(v1_q) * $signed({10'b0, d_q.add_m1[30:0]});
-        m2_q <= 41'(v2_q) * $signed({10'b0, d_q.add_m2[30:0]});
-      end
-      if (av_q[10]) begin
-        q1_q <= 30'((m1_q + 41'sd1024) >>> 11);
-        q2_q <= 30'((m2_q + 41'sd1024) >>> 11);
-      end
-      if (av_q[11]) begin
-        r1_q <= t1[31:1];
-        r2_q <= t2[31:1];
-      end
-      if (av_q[12]) begin
-        s1_q <= r1_q >>> d_q.add_s1;
-        s2_q <= r2_q >>> d_q.add_s2;
-      end
-      if (av_q[13]) add_x[b] <= 32'(s1_q) + 32'(s2_q);
+      v_q <= 9'($signed(operand[b])) - 9'($signed(op_q[1].z));
     end
+    hv_requant u_lane (
+      .clk_i, .narrow_i(op_q[2].narrow), .x0_i(x0_q[b]), .x1_i(x1_q[b]), .ls_i(ls2_q[b]),
+      .special_i(op_q[2].operand || op_q[2].sum),
+      .special_x_i(op_q[2].sum ? 32'($signed(sum_q[b])) : {{3{v_q[8]}}, v_q, 20'b0}),
+      .sum_i(op_q[2].operand), .mult_i(mult2_q[b]), .shift_i(rs2_q[b]),
+      .zp_i(op_q[2].zp), .min_i(op_q[2].lo), .max_i(op_q[2].hi),
+      .y0_o(y[0][b]), .y1_o(y[1][b]), .sum_o(sum[b])
+    );
   end
-  assign add_x_valid = av_q[14];
 
   // --- Write port -------------------------------------------------------------------------------------
-  // Plain results are in y in stage 8 and on the port in stage 9; added ones in y[1] in stage 20.
-  /* verilator lint_off UNUSEDSIGNAL */  // range and add flag end in the requantisation
   wr_t  w;
-  /* verilator lint_on UNUSEDSIGNAL */
-  logic w_valid, w_add;
-  assign w_add   = av_q[20];
-  assign w       = w_add ? a_q[20] : p_q[8];
-  assign w_valid = w_add || (pv_q[8] && !p_q[8].add);
+  logic w_valid;
+  assign w       = add_q[AddStage] ? p_q[AddStage] : p_q[PlainStage];
+  assign w_valid = add_q[AddStage] || plain_q[PlainStage];
 
+  logic        late_q;
+  word_t       y_old_q;
   logic [15:0] row1;
   assign row1 = w.row + 16'(w.carry);
 
@@ -307,9 +297,11 @@ module hv_drain
     if (w_valid) begin
       wr_bank_o <= {w.bank + Lb'(1), w.bank};
       wr_row_o  <= {row1[RowW-1:0], w.row[RowW-1:0]};
-      wr_data_o <= {y[1], w_add ? y[1] : y[0]};
     end
+    late_q  <= w.late;
+    y_old_q <= y[0];
   end
+  assign wr_data_o = late_q ? {y[0], y_old_q} : y;
 
 endmodule
 

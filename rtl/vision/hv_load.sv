@@ -209,16 +209,21 @@ module hv_load
   logic [1:0]  win_drop, win_keep;
   logic        word_mode;
 
+  // Too small for a hard multiplier, which synthesis would take.
+  function automatic logic [6:0] times(input logic [3:0] a, input logic [3:0] b);
+    return (b[0] ? 7'(a) : 7'd0) + (b[1] ? 7'(a) << 1 : 7'd0) + (b[2] ? 7'(a) << 2 : 7'd0) + (b[3] ? 7'(a) << 3 : 7'd0);
+  endfunction
+
   assign take      = ustate_q == UIdle && offer_q;
   assign word_mode = mode_q != LM_RAW;
   assign out_free  = !out_valid_q || (wr_ready_i && !out_bad_q);
 
   assign piece_last = count_q <= 24'(max_q);
   assign pixels     = piece_last ? count_q[3:0] : max_q;
-  assign need       = 7'(off_q) + 7'(pixels) * 7'(bytes_q);
+  assign need       = 7'(off_q) + times(pixels, bytes_q);
   assign piece_ok   = ustate_q == URun && need <= {2'b00, win_n_q, 3'b000};
   assign piece_take = piece_ok && out_free;
-  assign adv        = 4'(max_q * bytes_q);     // at most 14
+  assign adv        = 4'(times(max_q, bytes_q));  // at most 14
   assign off_next   = 5'(off_q) + 5'(adv);
 
   always_comb begin

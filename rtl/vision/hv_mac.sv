@@ -1,15 +1,16 @@
 // Copyright The Kestrel Authors
 // SPDX-License-Identifier: Apache-2.0
 //
-// MAC array: Nb word lanes of Wb multipliers with 32-bit accumulators, output stationary.
+// MAC array: Nb word lanes of Wb multipliers with accumulators, output stationary.
 //
 // Takes operand sets and weight words and issues at most one step per cycle. Dense: word lane w
 // multiplies one byte of pixel w mod P with the weights of channel group w div P; the words last nch_m1+1
-// steps. Depthwise: one step, every lane its own byte. A residual set takes one step and no multiplier.
+// steps. Depthwise: one step, every lane its own byte. Maximum: two steps, acc - byte and then, with the
+// accumulator cleared first where that is negative, acc + byte. A residual set takes one step and no multiplier.
 // A step issued in cycle t is in the accumulator from cycle t+3. done_o rises in cycle t+3 for the last step of
 // a tile: acc_o is then complete for one cycle. Last steps of consecutive tiles are at
-// least DrainCycles (DrainAddCycles behind a tile with residual) apart; this is the only wait besides missing
-// operands and weights. Accumulators wrap modulo 2^32.
+// least DrainWideCycles (DrainNarrowCycles behind a tile with wnarrow_i, DrainAddCycles behind one with residual)
+// apart; this is the only wait besides missing operands and weights.
 
 `default_nettype none
 
@@ -27,10 +28,12 @@ module hv_mac
 
   input  wire logic        wvalid_i,
   input  wire ring_word_t  wdata_i,
+  input  wire logic        wnarrow_i,       // the word's tile drains two words per cycle
   output logic             wpop_o,
 
   output logic             done_o,
-  output logic signed [Nb-1:0][Wb-1:0][31:0] acc_o,
+  output logic             done_narrow_o,
+  output logic signed [Nb-1:0][Wb-1:0][AccW-1:0] acc_o,
   output word_t [Nb-1:0]   res_words_o,     // residual words, stable while the tile drains
 
   // What the cycle was used for.
@@ -41,16 +44,21 @@ module hv_mac
   output logic             empty_o          // no operand set
 );
 
+  localparam int unsigned GapW = $clog2(DrainAddCycles);
+
   // --- Current operand set -------------------------------------------------------------------------
   logic           cur_q;
   word_t [Nb-1:0] words_q;
   op_tag_t        tag_q;
   logic [3:0]     ch_q;
   logic [1:0]     slice_q;
-  logic [7:0]     gap_q;                    // cycles until the next last step may be issued
+  logic [GapW-1:0] gap_q;                   // cycles until the next last step may be issued
 
   logic ch_last, tile_end, have_w, gap_ok, issue;
-  assign ch_last  = ch_q == tag_q.nch_m1;
+  logic max_set, narrow, w_advance;
+  assign max_set  = tag_q.is_max && !tag_q.is_res;
+  assign narrow   = wnarrow_i && !tag_q.add;
+  assign ch_last  = ch_q == (max_set ? 4'd1 : tag_q.nch_m1);
   assign tile_end = tag_q.last && ch_last;
   assign have_w   = tag_q.is_res || wvalid_i;
   assign gap_ok   = !tile_end || gap_q == 0;
@@ -58,8 +66,10 @@ module hv_mac
 
   logic [1:0] slice_last;
   assign slice_last = 2'd3 >> tag_q.glog;
+  // Both steps of a maximum have one step's weights.
+  assign w_advance = issue && !tag_q.is_res && (!tag_q.is_max || ch_q[0]);
   // The last weight step of a tile ends a ring word whatever is left of it.
-  assign wpop_o = issue && !tag_q.is_res && (slice_q == slice_last || (ch_last && tag_q.w_last));
+  assign wpop_o = w_advance && (slice_q == slice_last || (ch_last && tag_q.w_last));
 
   assign set_take_o = set_valid_i && (!cur_q || (issue && ch_last));
 
@@ -73,9 +83,11 @@ module hv_mac
       if (set_take_o) cur_q <= 1'b1;
       else if (issue && ch_last) cur_q <= 1'b0;
       if (issue) ch_q <= ch_last ? 4'd0 : ch_q + 4'd1;
-      if (issue && !tag_q.is_res) slice_q <= wpop_o ? 2'd0 : slice_q + 2'd1;
-      if (issue && tile_end) gap_q <= tag_q.add ? 8'(DrainAddCycles - 1) : 8'(DrainCycles - 1);
-      else if (gap_q != 0) gap_q <= gap_q - 8'd1;
+      if (w_advance) slice_q <= wpop_o ? 2'd0 : slice_q + 2'd1;
+      if (issue && tile_end) begin
+        gap_q <= tag_q.add ? GapW'(DrainAddCycles - 1) : narrow ? GapW'(DrainNarrowCycles - 1) :
+                 GapW'(DrainWideCycles - 1);
+      end else if (gap_q != 0) gap_q <= gap_q - GapW'(1);
     end
     if (set_take_o) begin
       words_q <= set_words_i;
@@ -93,23 +105,23 @@ module hv_mac
     if (res_step_o) res_words_o <= words_q;
   end
 
-  // --- M0: operand registers -----------------------------------------------------------------------
-  word_t [Nb-1:0] a_q;
-  logic           m0_valid_q, m0_first_q, m0_max_q, m0_last_q;
+  // --- M0: operands, into the registers of the multipliers ----------------------------------------
+  word_t [Nb-1:0] a;
+  logic           m0_valid_q, m0_first_q, m0_max_q, m0_last_q, m0_narrow_q;
   logic           first_step;
 
-  assign first_step = tag_q.first && ch_q == 0;
+  assign first_step = tag_q.first && (ch_q == 0 || tag_q.is_max);
 
   logic [Nb-1:0][7:0] pix_byte;              // this step's byte of every pixel
   for (genvar w = 0; w < Nb; w++) begin : gen_byte
     assign pix_byte[w] = words_q[w][ch_q[$clog2(Wb)-1:0]];
   end
 
-  // Weights: one register for every part of the array that always shares a channel group. The
+  // Weights: the same for every part of the array that always shares a channel group. The
   // step's slice of the ring word holds G groups; the group of word lane w is w div P. For a maximum the
-  // weights are one, whatever the stream holds.
+  // weights are minus one and one, whatever the stream holds.
   localparam int unsigned Parts = 1 << HV_GLOG_MAX;
-  word_t [Parts-1:0] b_q;
+  word_t [Parts-1:0] b;
   for (genvar q = 0; q < Parts; q++) begin : gen_weight
     word_t wsel;
     if (Parts == 1) begin : gen_g1
@@ -123,9 +135,7 @@ module hv_mac
         endcase
       end
     end
-    always_ff @(posedge clk_i) begin
-      if (step_o) b_q[q] <= tag_q.is_max ? {Wb{8'd1}} : wsel;
-    end
+    assign b[q] = tag_q.is_max ? {Wb{{7{!ch_q[0]}}, 1'b1}} : wsel;
   end
 
   for (genvar w = 0; w < Nb; w++) begin : gen_operand
@@ -141,13 +151,11 @@ module hv_mac
         endcase
       end
     end
-    always_ff @(posedge clk_i) begin
-      if (step_o) a_q[w] <= tag_q.depthwise ? words_q[w] : {Wb{bcast}};
-    end
+    assign a[w] = tag_q.depthwise ? words_q[w] : {Wb{bcast}};
   end
 
   // --- M1: products, M2: accumulators -----------------------------------------------------------
-  logic m1_valid_q, m1_first_q, m1_max_q, m1_last_q, m2_last_q;
+  logic m1_valid_q, m1_first_q, m1_max_q, m1_last_q, m1_narrow_q, m2_last_q, m2_narrow_q;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -163,40 +171,44 @@ module hv_mac
       m1_last_q  <= m0_last_q;
       m2_last_q  <= m1_last_q;
     end
-    m0_first_q <= first_step;
-    m0_max_q   <= tag_q.is_max;
-    m1_first_q <= m0_first_q;
-    m1_max_q   <= m0_max_q;
+    m0_first_q  <= first_step;
+    m0_max_q    <= tag_q.is_max && ch_q[0];
+    m0_narrow_q <= narrow;
+    m1_first_q  <= m0_first_q;
+    m1_max_q    <= m0_max_q;
+    m1_narrow_q <= m0_narrow_q;
+    m2_narrow_q <= m1_narrow_q;
   end
 
   for (genvar w = 0; w < Nb; w++) begin : gen_lane
-    for (genvar b = 0; b < Wb; b++) begin : gen_mac
+    for (genvar i = 0; i < Wb; i++) begin : gen_mac
       logic signed [15:0] prod_q;
-      logic signed [31:0] acc_q, sum;
-      logic               greater;           // maximum: the new byte replaces the old one
 
       ks_mul_s8 #(
-        .UseDsp(w * Wb + b < HV_DSP_MAC_LANES)
+        .UseDsp(w * Wb + i < HV_DSP_MAC_LANES)
       ) u_mul (
         .clk_i,
-        .en_i(m0_valid_q),
-        .a_i (a_q[w][b]),
-        .b_i (b_q[(w * Parts) / Nb][b]),
-        .p_o (prod_q)
+        .en_ab_i(step_o),
+        .en_p_i (m0_valid_q),
+        .a_i    (a[w][i]),
+        .b_i    (b[(w * Parts) / Nb][i]),
+        .p_o    (prod_q)
       );
 
-      assign sum     = acc_q + 32'(prod_q);
-      assign greater = $signed(acc_q[7:0]) < $signed(prod_q[7:0]);
-      always_ff @(posedge clk_i) begin
-        if (m1_valid_q && (!m1_max_q || m1_first_q || greater)) begin
-          acc_q <= (m1_first_q || m1_max_q) ? 32'(prod_q) : sum;
-        end
-      end
-      assign acc_o[w][b] = acc_q;
+      ks_acc #(
+        .Width(AccW)
+      ) u_acc (
+        .clk_i,
+        .en_i   (m1_valid_q),
+        .clear_i(m1_first_q || (m1_max_q && acc_o[w][i][AccW-1])),
+        .a_i    (AccW'(prod_q)),
+        .sum_o  (acc_o[w][i])
+      );
     end
   end
 
   assign done_o = m2_last_q;
+  assign done_narrow_o = m2_narrow_q;
 
 endmodule
 

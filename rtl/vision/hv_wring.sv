@@ -48,6 +48,7 @@ module hv_wring
   // Weight words for the array.
   output logic             wvalid_o,
   output ring_word_t       wdata_o,
+  output logic             wnarrow_o,      // bit 7 of the first shift byte of the word's tile
   input  wire logic        wpop_i,
 
   // Parameter read port of the requantisation (bank, group), combinational.
@@ -282,15 +283,20 @@ module hv_wring
 
   // --- Word FIFO -------------------------------------------------------------------------------
   ring_word_t  fifo_mem [16];
+  logic        narrow_mem [16];
+  logic        narrow_q;                         // of the tile whose parameters came last
   logic [3:0]  f_w_q, f_r_q;
   logic [4:0]  f_n_q;
 
   assign fifo_credit = f_n_q + 5'(dst_weight_q) < 5'd16;
   assign wvalid_o = f_n_q != 0;
   assign wdata_o  = fifo_mem[f_r_q];
+  assign wnarrow_o = narrow_mem[f_r_q];
 
   always_ff @(posedge clk_i) begin
+    if (dst_param_q && dst_par_q == 0) narrow_q <= ring_rdata[0][7];
     if (dst_weight_q) fifo_mem[f_w_q] <= ring_rdata;
+    if (dst_weight_q) narrow_mem[f_w_q] <= narrow_q;
     if (!rst_ni || start_i) begin
       f_w_q <= '0;
       f_r_q <= '0;

@@ -18,7 +18,7 @@ VENV_PYTHON = ROOT / "build" / "venv" / "bin" / "python"
 MAP = ROOT / "scripts" / "ecp5_mux_map.v"
 
 
-CELLS = ROOT / "scripts" / "ecp5_mux_cells.v"
+CELLS = ROOT / "scripts" / "ecp5_cells.v"
 MODULE = "ks_mux4"
 
 
@@ -49,8 +49,7 @@ def proof(width, map_file):
         run("proc; opt_clean")
         run("design -save gold")
         run("design -reset")
-        run(f"read_verilog -lib {CELLS}")
-        run(f"read_slang -D KESTREL_ECP5 --top {MODULE} -G Width=3 {source}")
+        run(f"read_slang -D KESTREL_ECP5 --top {MODULE} -G Width=3 {source} {CELLS}")
         run("select -assert-count 3 t:ks_ecp5_mux4")
         run(f"techmap -map {map_file} {MODULE}")
         run(f"select -assert-count 6 {MODULE}/t:LUT4")

@@ -4,8 +4,8 @@
 """RTL against its ECP5 netlist, in lockstep under random inputs.
 
 Blocks are synthesized with `synth_ecp5 -nodsp` (cells with a behaviour in yosys's cells_sim.v: LUT4,
-carry, flip-flop), the cells are replaced by that behaviour, and Verilator runs both side by side. Blocks
-that need block RAM or hard multipliers are not covered: yosys has no simulation models of those cells.
+carry, flip-flop), the cells are replaced by that behaviour, and Verilator runs both side by side. Hard
+multipliers that the RTL instantiates have a model in ecp5_models.v. Blocks that need block RAM are not covered.
 Memories of these blocks are mapped to LUT RAM and flip-flops.
 
   tests/synth/test_netlist.py                the blocks that are not marked slow
@@ -41,21 +41,50 @@ BLOCKS = [
         top="ks_mul_s8",
         parameters="-G UseDsp=0",
         instance="#(.UseDsp(1'b0))",
-        sources=["rtl/common/ks_mul_s8.sv"],
-        inputs=dict(en_i=1, a_i=8, b_i=8),
+        sources=["rtl/common/ks_mul_reg.sv", "rtl/common/ks_mul_s8.sv"],
+        inputs=dict(en_ab_i=1, en_p_i=1, a_i=8, b_i=8),
         outputs=dict(p_o=16),
         reset=False,
-        drive="en_i = cycle < 64 || ($urandom % 4) != 0; a_i = 8'($urandom); b_i = 8'($urandom);",
+        drive="en_ab_i = cycle < 64 || ($urandom % 4) != 0; en_p_i = cycle < 64 || ($urandom % 4) != 0; a_i = 8'($urandom); b_i = 8'($urandom);",
+    ),
+    dict(
+        top="ks_mul_reg",
+        parameters="",
+        instance="",
+        sources=["rtl/common/ks_mul_reg.sv"],
+        inputs=dict(en_ab_i=1, en_p_i=1, a_i=18, b_i=18),
+        outputs=dict(p_o=36),
+        reset=False,
+        drive="en_ab_i = cycle < 64 || ($urandom % 4) != 0; en_p_i = cycle < 64 || ($urandom % 4) != 0;"
+        " a_i = 18'($urandom); b_i = 18'($urandom); if ($urandom % 8 == 0) a_i = 18'h20000;"
+        " if ($urandom % 8 == 0) b_i = 18'h20000;",
+    ),
+    dict(
+        top="ks_acc",
+        parameters="-G Width=29",
+        instance="#(.Width(29))",
+        sources=["rtl/common/ks_acc.sv"],
+        inputs=dict(en_i=1, clear_i=1, a_i=29),
+        outputs=dict(sum_o=29),
+        reset=False,
+        drive="en_i = cycle < 64 || ($urandom % 4) != 0; clear_i = cycle == 20 || $urandom % 8 == 0;"
+        " a_i = 29'($signed($urandom) >>> ($urandom % 32));",
     ),
     dict(
         top="hv_requant",
         parameters="",
         instance="",
-        sources=["rtl/vision/hv_requant.sv"],
-        inputs=dict(en_i=1, x_i=32, mult_i=31, shift_i=5, zp_i=8, min_i=8, max_i=8),
-        outputs=dict(y_o=8),
+        sources=["rtl/common/ks_mul_reg.sv", "rtl/vision/hv_requant.sv"],
+        inputs=dict(
+            narrow_i=1, x0_i=32, x1_i=32, ls_i=2, special_i=1, special_x_i=32, sum_i=1, mult_i=31, shift_i=5,
+            zp_i=8, min_i=8, max_i=8,
+        ),
+        outputs=dict(y0_o=8, y1_o=8, sum_o=31),
         reset=False,
-        drive="en_i = cycle < 64 || ($urandom % 4) != 0; x_i = 32'($signed($urandom) >>> ($urandom % 32));"
+        drive="narrow_i = 1'($urandom); x0_i = 32'($signed($urandom) >>> ($urandom % 32));"
+        " x1_i = 32'($signed($urandom) >>> ($urandom % 32)); ls_i = narrow_i ? 2'd0 : 2'($urandom) & 2'($urandom);"
+        " special_i = !narrow_i && 1'($urandom); special_x_i = {$urandom} << ($urandom % 32);"
+        " sum_i = special_i && 1'($urandom); if (cycle < 64) sum_i = 0;"
         " mult_i = {1'b1, 30'($urandom)}; shift_i = 5'($urandom % ($urandom % 32 + 1)); zp_i = 8'($urandom);"
         " min_i = -8'sd128 + 8'($urandom % 64); max_i = 8'sd127 - 8'($urandom % 64);",
     ),
@@ -230,7 +259,8 @@ def netlist(block, path):
             ys.run_pass(command, design)
 
     passes(
-        f"read_slang -DSYNTHESIS -I {ROOT / 'rtl/common'} {block['parameters']} --top {top} {sources}",
+        f"read_slang -DSYNTHESIS -DKESTREL_ECP5 -I {ROOT / 'rtl/common'} {block['parameters']} --top {top} {sources}"
+        f" {ROOT / 'scripts/ecp5_cells.v'}",
         "check -assert",
         # A memory that asks for block RAM would get it in spite of -nobram.
         "setattr -unset ram_style",
@@ -241,7 +271,7 @@ def netlist(block, path):
     # In a new design, where the cells are not yet known as black boxes.
     passes(
         f"read_verilog {cells}",
-        "read_verilog -overwrite +/ecp5/cells_sim.v",
+        f"read_verilog -overwrite +/ecp5/cells_sim.v {ROOT / 'tests/synth/ecp5_models.v'}",
         f"hierarchy -check -top {top}",
         "proc",
         "flatten -wb",

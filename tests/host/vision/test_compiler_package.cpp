@@ -3,6 +3,7 @@
 //
 // Package files and their verification, refusals of the compiler, the device interface.
 #include <cstdint>
+#include <cstdio>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -11,6 +12,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "vision/compiler/narrow.hpp"
 #include "kestrel/bytes.hpp"
 #include "kestrel/vision/compiler.hpp"
 #include "kestrel/vision/device.hpp"
@@ -212,6 +214,72 @@ TEST(PackageVerify, NamesWhatIsWrong) {
   Package endless = package;
   endless.descriptor_count -= 1;
   refuses(endless, "END");
+}
+
+// Every output-channel tile that the compiler left wide, marked as narrow; and the other way round,
+// which costs time only.
+TEST(PackageVerify, RefusesNarrowRequantisationThatWouldSaturate) {
+  int refused = 0, released = 0;
+  for (std::uint64_t seed = 1; seed <= 80; ++seed) {
+    const test::RandomCase c = test::random_layer(seed);
+    const auto package = compile(c.graph, edge(), {});
+    if (!package)
+      continue;
+    for (std::uint32_t i = 0; i < package->descriptor_count; ++i) {
+      contract::DescWords words{};
+      for (std::size_t k = 0; k < words.size(); ++k)
+        words[k] = load_le<std::uint64_t>(package->descriptor(i), 8 * k);
+      if (contract::desc_op(words[0]) != contract::DescOp::kCompute)
+        continue;
+      const auto d = contract::decode<contract::ComputeDesc>(words);
+      if (d.wnew == 0 || d.depthwise != 0 || d.add != 0)
+        continue;
+      const std::int64_t tile_words = (2 << d.glog) + 1 + d.kwords;
+      for (std::int64_t tile = 0; tile <= d.noct_m1; ++tile) {
+        const auto at = static_cast<std::size_t>(d.waddr + tile * tile_words * 32);
+        Package changed = *package;
+        const bool narrow = (changed.image[at] & 0x80U) != 0;
+        changed.image[at] ^= 0x80U;
+        const auto verified = verify_package(changed);
+        if (narrow) {
+          EXPECT_TRUE(verified) << verified.error().message;
+          ++released;
+        } else {
+          ASSERT_FALSE(verified) << "seed " << seed << ", descriptor " << i << ", tile " << tile;
+          EXPECT_THAT(verified.error().message, HasSubstr("narrow requantisation"));
+          ++refused;
+        }
+      }
+    }
+  }
+  std::printf("%d wide tiles, %d narrow ones\n", refused, released);
+  EXPECT_GT(refused, 10);
+  EXPECT_GT(released, 10);
+}
+
+TEST(NarrowRequantisation, IsExactUpToTheBound) {
+  using compiler::narrow_is_exact;
+  using compiler::Requant;
+  const auto sums = [](std::int64_t low, std::int64_t high) {
+    return compiler::SumRange{low, high};
+  };
+  constexpr std::int64_t kMin = -131'072, kMax = 131'071, kHalf = std::int64_t{1} << 30;
+  // Right shift 8 saturates the byte wherever 18 bits saturate; 9 does not.
+  for (const int zero_point : {-128, 0, 127}) {
+    EXPECT_TRUE(narrow_is_exact(sums(-(kHalf), kHalf), {kHalf, 8, 0, zero_point, -128, 127}));
+    EXPECT_FALSE(narrow_is_exact(sums(2 * kMin, 2 * kMax), {kHalf, 10, 0, zero_point, -128, 127}));
+  }
+  // Sums of 18 bits, whatever the shift.
+  constexpr std::int64_t kOne = 0x7FFFFFFF;
+  EXPECT_TRUE(narrow_is_exact(sums(kMin, kMax), {kOne, 15, 0, 0, -128, 127}));
+  EXPECT_FALSE(narrow_is_exact(sums(kMin, kMax + 65'536), {kOne, 15, 0, 0, -128, 127}));
+  EXPECT_FALSE(narrow_is_exact(sums(kMin - 65'536, kMax), {kOne, 15, 0, 0, -128, 127}));
+  // The clamp decides: up to it no result differs.
+  EXPECT_TRUE(narrow_is_exact(sums(0, 4 * kMax), {kHalf, 10, 0, -128, -128, -64}));
+  EXPECT_FALSE(narrow_is_exact(sums(0, 4 * kMax), {kHalf, 10, 0, -128, -128, -63}));
+  // Left shifts and sums beyond int32 are for the wide way.
+  EXPECT_FALSE(narrow_is_exact(sums(0, 10), {kHalf, 0, 1, 0, -128, 127}));
+  EXPECT_FALSE(narrow_is_exact(sums(0, std::int64_t{1} << 31), {kHalf, 0, 0, 0, -128, 127}));
 }
 
 TEST(CompilerRefuses, NamesOperatorAndLimit) {

@@ -3,6 +3,7 @@
 //
 // hv_compute against the meaning of compute descriptors as docs/vision_engine.md states it: random
 // layers and chains of layers, weights delivered at random times, every activation row compared.
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstdio>
@@ -62,6 +63,8 @@ std::int8_t clamp8(std::int32_t v, std::int64_t lo, std::int64_t hi) {
   return static_cast<std::int8_t>(v < lo ? lo : v > hi ? hi : v);
 }
 
+std::int8_t clamp8(std::int32_t v, std::int64_t lo, std::int64_t hi);
+
 struct Channel {
   std::int32_t bias = 0;
   std::int32_t mult = 0;
@@ -73,6 +76,7 @@ struct Channel {
 struct Layer {
   ComputeDesc d{};
   std::vector<Channel> channels; // padded to whole tiles
+  std::vector<bool> narrow;      // by output-channel tile
   std::vector<std::uint8_t> stream;
 
   int steps() const {
@@ -93,6 +97,8 @@ struct Layer {
       const Channel *ch = &channels[oct * static_cast<std::size_t>(c)];
       for (int i = 0; i < kRingBytes; ++i)
         stream.push_back(i < c ? static_cast<std::uint8_t>(ch[i].rs | (ch[i].ls << 5)) : 0);
+      if (oct < narrow.size() && narrow[oct])
+        stream[stream.size() - kRingBytes] |= 0x80;
       for (int i = 0; i < c; ++i)
         put32(ch[i].bias);
       for (int i = 0; i < c; ++i)
@@ -105,6 +111,26 @@ struct Layer {
         stream.push_back(0);
     }
     d.wwords = static_cast<decltype(d.wwords)>(stream.size() / kRingBytes);
+  }
+
+  /// True if sums saturated at 18 bits give the channel's results for every input.
+  bool may_be_narrow(const Channel &c) const {
+    std::int64_t low = c.bias, high = c.bias;
+    for (const int w : c.w) {
+      low += d.is_max ? 0 : std::min(w * 127, w * -128);
+      high += d.is_max ? 0 : std::max(w * 127, w * -128);
+    }
+    low -= d.is_max ? 128 : 0;
+    high += d.is_max ? 127 : 0;
+    if (c.ls != 0 || low < INT32_MIN || high > INT32_MAX)
+      return false;
+    const auto result = [&](std::int64_t x) {
+      return clamp8(scale(static_cast<std::int32_t>(x), c.mult, c.rs) +
+                        static_cast<std::int32_t>(d.out_zp),
+                    d.act_min, d.act_max);
+    };
+    return result(low) == result(std::max<std::int64_t>(low, -131072)) &&
+           result(high) == result(std::min<std::int64_t>(high, 131071));
   }
 
   /// What the layer does to the activation memory.
@@ -371,6 +397,33 @@ private:
   bool load_taken_ = false;
 };
 
+/// A channel that may be narrow: small right shift and any sum, or any right shift and small sums.
+void make_narrow(Random &r, Channel &c, const ComputeDesc &d) {
+  c.ls = 0;
+  const bool small = r.chance(0.5) || d.is_max;
+  if (small) {
+    c.rs = static_cast<int>(r.below(32));
+    c.mult = static_cast<std::int32_t>(r.next() & 0x7FFFFFFFU);
+    const auto most = 100'000 / (128 * static_cast<int>(c.w.size()));
+    for (auto &w : c.w)
+      w = static_cast<std::int8_t>(
+          std::clamp<std::int64_t>(static_cast<std::int64_t>(r.below(64)) - 32, -most, most));
+    c.bias = static_cast<std::int32_t>(r.below(60'000)) - 30'000;
+    return;
+  }
+  c.rs = static_cast<int>(r.chance(0.5) ? 8 : r.below(9));
+  c.mult = r.chance(0.3) ? (1 << 30)
+                         : static_cast<std::int32_t>((1U << 30) + (r.next() & ((1U << 30) - 1)));
+  c.bias = static_cast<std::int32_t>(r.next()) >> (1 + r.below(30));
+  if (r.chance(0.3)) { // about the ends of 18 bits
+    for (auto &w : c.w)
+      w = static_cast<std::int8_t>(r.chance(0.1) ? 1 : 0);
+    c.bias = (r.chance(0.5) ? 131'072 : -131'072) + static_cast<int>(r.below(300)) - 150;
+  }
+}
+
+std::uint64_t narrow_tiles = 0, wide_tiles = 0, add_tiles = 0, max_tiles = 0; // what was tested
+
 Layer random_layer(Random &r, int &in_base, bool chain) {
   Layer layer;
   auto &d = layer.d;
@@ -446,6 +499,18 @@ Layer random_layer(Random &r, int &in_base, bool chain) {
       c.rs = 0;
     }
   }
+  const auto per_tile = static_cast<std::size_t>(g * kWb);
+  for (std::size_t tile = 0; tile < static_cast<std::size_t>(noct); ++tile) {
+    const auto begin = layer.channels.begin() + static_cast<std::ptrdiff_t>(tile * per_tile);
+    const auto end = begin + static_cast<std::ptrdiff_t>(per_tile);
+    if (r.chance(0.5))
+      std::for_each(begin, end, [&](Channel &c) { make_narrow(r, c, d); });
+    // With add the mark has no effect.
+    layer.narrow.push_back(
+        std::all_of(begin, end, [&](const Channel &c) { return layer.may_be_narrow(c); }));
+    (d.add ? add_tiles : layer.narrow.back() ? narrow_tiles : wide_tiles) += 1;
+    max_tiles += d.is_max;
+  }
   layer.build_stream();
   if (chain)
     in_base = out_base;
@@ -486,6 +551,15 @@ TEST(HvCompute, RandomLayers) {
     }
   }
   EXPECT_GT(bench.mac, 10'000U);
+  std::printf("channel tiles: %llu narrow, %llu wide, %llu with add, %llu maxima\n",
+              static_cast<unsigned long long>(narrow_tiles),
+              static_cast<unsigned long long>(wide_tiles),
+              static_cast<unsigned long long>(add_tiles),
+              static_cast<unsigned long long>(max_tiles));
+  EXPECT_GT(narrow_tiles, 15U);
+  EXPECT_GT(wide_tiles, 15U);
+  EXPECT_GT(add_tiles, 15U);
+  EXPECT_GT(max_tiles, 5U);
   std::printf("%llu layers, %llu MAC steps\n", static_cast<unsigned long long>(layers),
               static_cast<unsigned long long>(bench.mac));
 }

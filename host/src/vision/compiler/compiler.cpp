@@ -13,6 +13,7 @@
 
 #include "vision/compiler/builder.hpp"
 #include "vision/compiler/layer.hpp"
+#include "vision/compiler/narrow.hpp"
 
 namespace kestrel::hv {
 namespace compiler {
@@ -566,6 +567,8 @@ std::uint64_t total_cycles(const std::vector<Segment> &segments) {
 Result<Package> compile(const Graph &graph, const contract::Config &config,
                         const CompileOptions &options) {
   KESTREL_ASSIGN(compiler::Program program, compiler::lower(graph, config));
+  for (compiler::Layer &layer : program.layers)
+    compiler::find_narrow_channels(layer);
   const int rows = static_cast<int>(options.act_rows_limit == 0
                                         ? config.act_rows
                                         : std::min(options.act_rows_limit, config.act_rows));

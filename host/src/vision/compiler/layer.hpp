@@ -68,6 +68,7 @@ struct Layer {
   std::vector<Run> runs;                            ///< in order, covering all output pixels
   int out_zp = 0, act_min = -128, act_max = 127;
   std::optional<ResidualAdd> add;
+  std::vector<bool> narrow; ///< by output channel: narrow requantisation is exact (narrow.hpp)
 
   // Chosen by plan_tiles(), for all output pixels:
   int glog = 0;
@@ -75,8 +76,10 @@ struct Layer {
   Bound bound = Bound::kMac;
 
   [[nodiscard]] int out_pixels() const { return oh * ow; }
-  /// MAC steps of one tile.
+  /// Weights of an output: MAC steps of one tile, where they are half those of a maximum.
   [[nodiscard]] int steps() const { return depthwise ? kh * kw : kh * kw * ic; }
+  /// True if all channels of an output-channel tile can be narrow.
+  [[nodiscard]] bool narrow_tile(std::size_t tile, std::size_t channels) const;
 };
 
 /// Softmax at the end.
@@ -108,6 +111,11 @@ struct Program {
 
 /// Operators to layers; fuses adds, folds padding. Errors: kUnsupported naming the operator.
 [[nodiscard]] Result<Program> lower(const Graph &graph, const contract::Config &config);
+
+/// Cycles in which a tile leaves through the requantisation with a fused add.
+[[nodiscard]] constexpr int add_cycles(const contract::Config &config) {
+  return 4 * static_cast<int>(config.lanes) + 20;
+}
 
 /// Cycle estimate of a layer with G = 1 << glog.
 struct TileCost {

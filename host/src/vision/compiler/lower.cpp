@@ -99,6 +99,7 @@ private:
   Result<void> push(const Op &op, Layer layer, TensorId output);
   int new_map(const std::string &name, int pixels, int channels);
   int producing_layer(int map) const;
+  int riding_layer(TensorId tensor, int map) const;
 
   const Graph &graph_;
   const contract::Config &config_;
@@ -439,6 +440,18 @@ Result<void> Lowering::lower(const Op &op, const FullyConnected &p) {
   return push(op, std::move(layer), p.output);
 }
 
+// The layer that makes a map, if an add of the tensor in it can ride on it.
+int Lowering::riding_layer(TensorId tensor, int map) const {
+  const int made = producing_layer(map);
+  const Tensor &t = graph_.tensor(tensor);
+  const bool is_output =
+      std::find(graph_.outputs.begin(), graph_.outputs.end(), tensor) != graph_.outputs.end();
+  if (made < 0 || is_output || t.consumers.size() != 1)
+    return -1;
+  const Layer &layer = program_.layers[static_cast<std::size_t>(made)];
+  return layer.op == t.producer && !layer.add ? made : -1;
+}
+
 Layer Lowering::copy_layer(const Op &op, const View &view) const {
   Layer layer;
   layer.op = op.id;
@@ -464,14 +477,25 @@ Result<void> Lowering::lower(const Op &op, const Add &p) {
                                          m.multiplier, m.shift));
     }
   }
-  // The operand made last rides on its producer when nothing else wants it.
-  const int made1 = producing_layer(view1.map);
-  const int made2 = producing_layer(view2.map);
-  const bool first = made1 > made2;
+  // The operand made last rides on its producer when nothing else wants it. Where that is a short
+  // layer, which would wait for its tiles to be added, and the other operand's a longer one, that one
+  // is made last.
+  const int made1 = riding_layer(p.input1, view1.map);
+  const int made2 = riding_layer(p.input2, view2.map);
+  bool first = producing_layer(view1.map) > producing_layer(view2.map);
+  if (const int late = first ? made1 : made2, early = first ? made2 : made1;
+      late >= 0 && early >= 0 && late != early) {
+    const auto at = program_.layers.begin();
+    const int steps = at[late].steps();
+    if (steps < add_cycles(config_) && at[early].steps() > steps) {
+      std::rotate(at + early, at + early + 1, at + late + 1);
+      first = !first;
+    }
+  }
   const TensorId late = first ? p.input1 : p.input2;
   const View &late_view = first ? view1 : view2;
   const View &early_view = first ? view2 : view1;
-  const int made = first ? made1 : made2;
+  const int made = riding_layer(late, late_view.map);
 
   ResidualAdd add;
   const Multiplier &m1 = first ? p.input1_multiplier : p.input2_multiplier;
@@ -488,24 +512,18 @@ Result<void> Lowering::lower(const Op &op, const Add &p) {
   add.min = p.clamp.min;
   add.max = p.clamp.max;
 
-  const Tensor &late_tensor = graph_.tensor(late);
-  const bool is_output =
-      std::find(graph_.outputs.begin(), graph_.outputs.end(), late) != graph_.outputs.end();
-  if (made >= 0 && late_view.map != early_view.map && !is_output &&
-      late_tensor.consumers.size() == 1) {
+  if (made >= 0 && late_view.map != early_view.map) {
     Layer &layer = program_.layers[static_cast<std::size_t>(made)];
-    if (layer.op == late_tensor.producer && !layer.add) {
-      layer.add = add;
-      layer.res = early_view.map;
-      const Tensor &out = graph_.tensor(p.output);
-      program_.maps[static_cast<std::size_t>(layer.out)].name = out.name;
-      const Dims dims = dims_of(out);
-      views_[static_cast<std::size_t>(p.output)] = View{layer.out, dims.h, dims.w, dims.c, false};
-      program_.notes[static_cast<std::size_t>(op.id)].note =
-          fmt::format("fused into operator {}", layer.op);
-      program_.notes[static_cast<std::size_t>(layer.op)].suffix += "+ADD";
-      return {};
-    }
+    layer.add = add;
+    layer.res = early_view.map;
+    const Tensor &out = graph_.tensor(p.output);
+    program_.maps[static_cast<std::size_t>(layer.out)].name = out.name;
+    const Dims dims = dims_of(out);
+    views_[static_cast<std::size_t>(p.output)] = View{layer.out, dims.h, dims.w, dims.c, false};
+    program_.notes[static_cast<std::size_t>(op.id)].note =
+        fmt::format("fused into operator {}", layer.op);
+    program_.notes[static_cast<std::size_t>(layer.op)].suffix += "+ADD";
+    return {};
   }
   Layer layer = copy_layer(op, late_view);
   KESTREL_TRY(check_geometry(op, layer));

@@ -7,6 +7,7 @@ list(
   "${CMAKE_CURRENT_LIST_DIR}/builder.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/compiler.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/lower.cpp"
+  "${CMAKE_CURRENT_LIST_DIR}/narrow.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/package.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/segments.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/tiles.cpp"

@@ -42,7 +42,22 @@ int conflict(const Layer &l, const contract::Config &config, int glog, int first
   return most;
 }
 
+// Cycles in which a tile leaves through the requantisation.
+int drain_cycles(const Layer &layer, const contract::Config &config, bool narrow) {
+  const int nb = static_cast<int>(config.lanes);
+  return layer.add ? add_cycles(config) : narrow ? std::max(1, nb / 2) : nb;
+}
+
 } // namespace
+
+bool Layer::narrow_tile(std::size_t tile, std::size_t channels) const {
+  const std::size_t end = std::min(narrow.size(), (tile + 1) * channels);
+  for (std::size_t c = tile * channels; c < end; ++c) {
+    if (!narrow[c])
+      return false;
+  }
+  return tile * channels < end;
+}
 
 SegmentSize segment_size(const Layer &layer, const contract::Config &config, int glog) {
   SegmentSize s;
@@ -57,17 +72,19 @@ SegmentSize segment_size(const Layer &layer, const contract::Config &config, int
 
 TileCost tile_cost(const Layer &layer, const contract::Config &config, int glog, int first_pixel,
                    int pixels) {
-  const int nb = static_cast<int>(config.lanes);
   const int wb = static_cast<int>(config.word_bytes);
-  const int lanes = nb >> glog;
+  const int lanes = static_cast<int>(config.lanes) >> glog;
   const int tiles = ceil_div(pixels, lanes);
-  const int drain = layer.add ? nb + 19 : std::max(1, nb / 2);
   const int taps = layer.kh * layer.kw;
-  const int mac = layer.steps();
+  const int mac = layer.is_max ? 2 * layer.steps() : layer.steps();
+  const SegmentSize segment = segment_size(layer, config, glog);
+  std::uint64_t narrow_tiles = 0;
+  for (std::size_t tile = 0; tile < segment.tiles; ++tile)
+    narrow_tiles += layer.narrow_tile(tile, config.word_bytes << glog) ? 1 : 0;
 
   // Conflicts repeat along the map: a sample of tiles stands for all.
   const int samples = std::min(tiles, 48);
-  std::uint64_t cycles = 0, mac_sum = 0;
+  std::uint64_t cycles = 0, mac_sum = 0; // of all output-channel tiles
   bool fetch_bound = false;
   for (int i = 0; i < samples; ++i) {
     const int tile = static_cast<int>(static_cast<std::int64_t>(i) * tiles / samples);
@@ -79,15 +96,17 @@ TileCost tile_cost(const Layer &layer, const contract::Config &config, int glog,
       const int full = layer.ic / wb, rest = layer.ic % wb;
       fetch = taps * (full * std::max(wb, clash) + (rest > 0 ? std::max(rest, clash) : 0));
     }
-    fetch_bound = fetch_bound || fetch > std::max(mac, drain);
-    cycles += static_cast<std::uint64_t>(std::max({mac, fetch, drain}));
-    mac_sum += static_cast<std::uint64_t>(mac);
+    for (const bool narrow : {false, true}) {
+      const std::uint64_t n = narrow ? narrow_tiles : segment.tiles - narrow_tiles;
+      const int drain = drain_cycles(layer, config, narrow);
+      fetch_bound = fetch_bound || (n != 0 && fetch > std::max(mac, drain));
+      cycles += n * static_cast<std::uint64_t>(std::max({mac, fetch, drain}));
+      mac_sum += n * static_cast<std::uint64_t>(mac);
+    }
   }
-  const SegmentSize segment = segment_size(layer, config, glog);
   TileCost cost;
-  cost.cycles = segment.tiles *
-                (cycles * static_cast<std::uint64_t>(tiles) / static_cast<std::uint64_t>(samples) +
-                 (std::uint64_t{2} << glog) + 1);
+  cost.cycles = cycles * static_cast<std::uint64_t>(tiles) / static_cast<std::uint64_t>(samples) +
+                segment.tiles * ((std::uint64_t{2} << glog) + 1);
   cost.bound = mac_sum == cycles ? Bound::kMac : fetch_bound ? Bound::kFetch : Bound::kRequant;
   return cost;
 }
@@ -155,12 +174,14 @@ std::vector<std::uint8_t> weight_segment(const Layer &layer, int variant,
   std::vector<std::uint8_t> bytes(size.words() * rw, 0);
   for (std::size_t tile = 0; tile < size.tiles; ++tile) {
     const std::size_t at = tile * size.tile_words * rw;
+    const unsigned narrow = layer.narrow_tile(tile, channels) ? 0x80 : 0;
     for (std::size_t i = 0; i < channels; ++i) {
       const std::size_t oc = tile * channels + i;
       if (oc >= static_cast<std::size_t>(layer.oc))
         break; // channels that do not exist: all zero
       const ChannelParams &p = params[oc];
-      bytes[at + i] = static_cast<std::uint8_t>(p.right_shift | (p.left_shift << 5));
+      bytes[at + i] = static_cast<std::uint8_t>(
+          p.right_shift | (p.left_shift << 5) | (i == 0 ? narrow : 0));
       const std::size_t j = i / wb, b = i % wb;
       store_le<std::int32_t>(bytes, at + (1 + j) * rw + 4 * b, p.bias);
       store_le<std::int32_t>(bytes, at + (1 + groups + j) * rw + 4 * b, p.multiplier);

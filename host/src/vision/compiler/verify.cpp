@@ -2,13 +2,16 @@
 // Copyright The Kestrel Authors
 //
 // verify_package(): every descriptor in the ranges that the engine checks, and the waits sufficient
-// for the data that flows between the units. A package that passes can be interpreted without
+// for the data that flows between the units, and narrow requantisation only where it changes no
+// result. A package that passes can be interpreted without
 // further checks.
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <set>
 #include <vector>
 
+#include "vision/compiler/narrow.hpp"
 #include "kestrel/bytes.hpp"
 #include "kestrel/contract/vision.hpp"
 #include "kestrel/vision/compiler.hpp"
@@ -72,6 +75,7 @@ private:
   Result<void> check(const StoreDesc &d);
   Result<void> check(const ConfDesc &d);
   Result<void> check_weights(const ComputeDesc &d);
+  Result<void> check_narrow(const ComputeDesc &d, std::int64_t steps);
   Result<Region> input_region(const ComputeDesc &d) const;
 
   // Access tracking; the ordinal of a descriptor counts from 1 within its unit.
@@ -87,7 +91,8 @@ private:
   std::vector<Clock> load_clocks_, compute_clocks_, out_clocks_;
   std::int64_t barrier_ = 0; // compute descriptors complete before the last one with `dep`
   ComputeDesc previous_;
-  std::int64_t segment_words_ = 0;
+  std::int64_t segment_words_ = 0, segment_address_ = 0;
+  std::set<std::array<std::int64_t, 8>> narrow_checked_; // segments and how they are used
 
   struct Word {
     std::int64_t load_write = 0, compute_write = 0, compute_read = 0, out_read = 0;
@@ -206,12 +211,57 @@ Result<void> Verifier::check_weights(const ComputeDesc &d) {
                              words * config_.ring_word_bytes()));
     if (issued_.compute > 1 && previous_.wrel == 0)
       return bad("the weight segment before it is never released (BAD_FIELD)");
+    segment_address_ = d.waddr;
   } else if (issued_.compute == 1 || previous_.wrel != 0 || words != segment_words_) {
     return bad("reuses a weight segment that is not there (BAD_FIELD)");
   }
   segment_words_ = words;
   if (d.wrel == 0 && words > config_.ring_words)
     return bad("keeps a weight segment that exceeds the ring (BAD_FIELD)");
+  return check_narrow(d, steps);
+}
+
+// Tiles marked for narrow requantisation: saturation of the sums must not change a result.
+Result<void> Verifier::check_narrow(const ComputeDesc &d, std::int64_t steps) {
+  if (!narrow_checked_
+           .insert({segment_address_, d.glog, d.kwords, d.noct_m1, steps * 2 + d.is_max, d.out_zp,
+                    d.act_min, d.act_max})
+           .second)
+    return {};
+  const auto groups = std::size_t{1} << d.glog;
+  const auto wb = static_cast<std::size_t>(wb_), channels = groups * wb;
+  const std::size_t rw = config_.ring_word_bytes();
+  const std::size_t tile_bytes = (2 * groups + 1 + static_cast<std::size_t>(d.kwords)) * rw;
+  const std::span<const std::uint8_t> image = package_.image;
+  for (std::int64_t tile = 0; tile <= d.noct_m1; ++tile) {
+    const std::size_t at = static_cast<std::size_t>(segment_address_) +
+                           static_cast<std::size_t>(tile) * tile_bytes;
+    if ((image[at] & 0x80U) == 0)
+      continue;
+    const std::size_t weights = at + (1 + 2 * groups) * rw;
+    for (std::size_t i = 0; i < channels; ++i) {
+      const std::size_t j = i / wb, b = i % wb;
+      const std::int64_t bias = load_le<std::int32_t>(image, at + (1 + j) * rw + 4 * b);
+      compiler::SumRange sums{bias, bias};
+      if (d.is_max != 0) {
+        sums.add(1);
+      } else {
+        for (std::size_t k = 0; k < static_cast<std::size_t>(steps); ++k)
+          sums.add(static_cast<std::int8_t>(image[weights + k * channels + i]));
+      }
+      const compiler::Requant requant{
+          load_le<std::int32_t>(image, at + (1 + groups + j) * rw + 4 * b) & 0x7FFFFFFF,
+          image[at + i] & 31,
+          (image[at + i] >> 5) & 3,
+          d.out_zp,
+          d.act_min,
+          d.act_max};
+      if (!compiler::narrow_is_exact(sums, requant))
+        return bad("channel {} does not allow the narrow requantisation that its tile asks for "
+                   "(BAD_FIELD)",
+                   static_cast<std::size_t>(tile) * channels + i);
+    }
+  }
   return {};
 }
 

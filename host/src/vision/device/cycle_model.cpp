@@ -13,6 +13,7 @@
 #include <array>
 #include <bit>
 #include <cstddef>
+#include <span>
 
 #include "kestrel/bytes.hpp"
 
@@ -53,7 +54,7 @@ std::int32_t coord(std::int64_t v) {
 // --- The program, reduced to what timing depends on ----------------------------------------------
 
 struct ComputeLayer {
-  bool depthwise = false, add = false, dep = false, wnew = false, wrel = false;
+  bool depthwise = false, is_max = false, add = false, dep = false, wnew = false, wrel = false;
   u32 glog = 0, wait_load = 0, wait_out = 0;
   u32 wwords = 0, kwords = 0;
   u32 kh = 1, kw = 1, icg = 1; // counts; icg is 1 when depthwise
@@ -62,6 +63,7 @@ struct ComputeLayer {
   std::int32_t dilx = 0, dily = 0, ih = 0, iw = 0;
   u32 lin0 = 0, wraplin = 0, tliny = 0; // modulo 2^32: the banks need low bits only
   u32 out_p0 = 0, out_np = 0;
+  std::vector<bool> narrow; // by output-channel tile: drains two words per cycle
 };
 
 struct LoadBlock {
@@ -96,6 +98,7 @@ u32 beat_in_burst(std::int64_t address) {
 ComputeLayer reduce(const ComputeDesc &d) {
   ComputeLayer l;
   l.depthwise = d.depthwise != 0;
+  l.is_max = d.is_max != 0;
   l.add = d.add != 0;
   l.dep = d.dep != 0;
   l.wnew = d.wnew != 0;
@@ -129,8 +132,19 @@ ComputeLayer reduce(const ComputeDesc &d) {
   return l;
 }
 
+/// Bit 7 of the first shift byte of every tile of a weight segment.
+void find_narrow(ComputeLayer &l, std::span<const std::uint8_t> image, std::size_t segment) {
+  const std::size_t tile = std::size_t{(2U << l.glog) + 1 + l.kwords} * kBeatsPerRingWord * kWordBytes;
+  l.narrow.resize(l.noct);
+  for (std::size_t i = 0; i < l.noct; ++i) {
+    const std::size_t at = segment + i * tile;
+    l.narrow[i] = !l.add && at < image.size() && (image[at] & 0x80U) != 0;
+  }
+}
+
 Result<Program> reduce(const Package &package) {
   Program program;
+  std::size_t segment = 0; // bytes
   for (u32 i = 0; i < package.descriptor_count; ++i) {
     const auto bytes = package.descriptor(i);
     DescWords words{};
@@ -144,9 +158,12 @@ Result<Program> reduce(const Package &package) {
     switch (*op) {
     case DescOp::kCompute: {
       const auto d = contract::decode<ComputeDesc>(words);
-      if (d.wnew != 0)
+      if (d.wnew != 0) {
         head.segment = u(d.wwords);
+        segment = static_cast<std::size_t>(d.waddr);
+      }
       program.compute.push_back(reduce(d));
+      find_narrow(program.compute.back(), package.image, segment);
       break;
     }
     case DescOp::kLoad: {
@@ -305,7 +322,7 @@ struct Load {
   u32 p = 0, inner = 0, g = 0, win_n = 0, off = 0;
   // Output register.
   bool out_valid = false, out_last = false;
-  u32 out_bank = 0, out_pixels = 0;
+  u32 out_bank = 0, out_pixels = 0, out_block = 0;
 
   // Signals of this cycle.
   u32 burst = 0, win_keep = 0, pixels = 0;
@@ -356,6 +373,7 @@ struct Load {
       out_valid = true;
       out_last = piece_last;
       out_pixels = pixels;
+      out_block = block;
       out_bank = p + geometry->skew(g);
     } else if (out_free) {
       out_valid = false;
@@ -610,6 +628,7 @@ struct Tag {
   const ComputeLayer *layer = nullptr;
   u32 nch_m1 = 0;
   bool last = false, w_last = false, is_res = false;
+  bool narrow = false;
 };
 
 struct Fetch {
@@ -764,10 +783,11 @@ private:
     // Residual words of a tile lie in different banks.
     f0.issues = res ? 1U : issues_of_tap();
     f0.tag = {layer,
-              l.depthwise || res ? 0
+              res                ? 0
+              : l.depthwise      ? (l.is_max ? 1U : 0U)
               : icg_last         ? l.nlast_m1
                                  : kWordBytes - 1,
-              tile_last, taps_last && !res, res};
+              tile_last, taps_last && !res, res, l.narrow[oct]};
     if (!tile_last) {
       if (taps_last) {
         res = true;
@@ -889,7 +909,7 @@ struct Array {
 
   // Signals of this cycle.
   bool have_w = false, issue = false, ch_last = false, tile_end = false, wpop = false;
-  bool set_take = false;
+  bool set_take = false, advance = false;
 
   [[nodiscard]] bool done() const { return (done_pipe & 4U) != 0; }
   void eval(bool wvalid, bool set_valid) {
@@ -897,18 +917,20 @@ struct Array {
     tile_end = tag.last && ch_last;
     have_w = tag.is_res || wvalid;
     issue = cur && have_w && (!tile_end || gap == 0);
-    wpop = issue && !tag.is_res && (slice == 3U >> tag.layer->glog || (ch_last && tag.w_last));
+    // Both steps of a maximum have one step's weights.
+    advance = issue && !tag.is_res && (!tag.layer->is_max || ch == 1);
+    wpop = advance && (slice == 3U >> tag.layer->glog || (ch_last && tag.w_last));
     set_take = set_valid && (!cur || (issue && ch_last));
   }
   void tick(const Tag &set_tag) {
     done_pipe = (done_pipe << 1U | (issue && tile_end ? 1U : 0U)) & 7U;
     if (issue && tile_end)
-      gap = (tag.layer->add ? lanes + 14 : lanes / 2) - 1;
+      gap = (tag.layer->add ? 4 * lanes + 20 : tag.narrow ? lanes / 2 : lanes) - 1;
     else if (gap != 0)
       --gap;
     if (issue) {
       ch = ch_last ? 0 : ch + 1;
-      if (!tag.is_res)
+      if (advance)
         slice = wpop ? 0 : slice + 1;
     }
     if (set_take) {
@@ -929,7 +951,7 @@ struct Results {
 };
 
 struct Drain {
-  static constexpr u32 kPlainDelay = 9, kAddDelay = 21, kDelays = 32;
+  static constexpr u32 kPlainDelay = 11, kAddDelay = 34, kDelays = 64;
   const Geometry *geometry = nullptr;
   const ComputeLayer *layer = nullptr;
   bool open = false, active = false;
@@ -939,19 +961,23 @@ struct Drain {
   // Signals of this cycle.
   bool tile_end = false, oct_end = false, layer_end = false, take_layer = false;
 
+  [[nodiscard]] bool narrow() const { return layer->narrow[oct]; }
   void eval(bool done) {
     tile_end = false;
-    if (active)
-      tile_end = cnt == (layer->add ? geometry->nb : geometry->nb / 2) - 1;
+    if (active) {
+      const u32 nb = geometry->nb;
+      tile_end = cnt == (layer->add ? 4 * (nb - 1) : narrow() ? nb / 2 - 1 : nb - 1);
+    }
     oct_end = tile_end && ptile + 1 == layer->nptile;
     layer_end = oct_end && oct + 1 == layer->noct;
     take_layer = done && (!open || layer_end);
   }
   void tick(u64 cycle, bool done, const ComputeLayer *next) {
     port[cycle % kDelays] = {};
-    if (active) {
+    // The words of a wide tile are written in pairs, with the second.
+    if (active && (layer->add ? cnt % 4 == 0 : narrow() || cnt % 2 == 1)) {
       const bool add = layer->add;
-      const u32 lane = add ? cnt : 2 * cnt;
+      const u32 lane = add ? cnt / 4 : narrow() ? 2 * cnt : cnt - 1;
       const u32 o = tile_o + (lane & ((geometry->nb >> layer->glog) - 1));
       const u32 group = octg + (lane >> (geometry->bits - layer->glog));
       port[(cycle + (add ? kAddDelay : kPlainDelay)) % kDelays] = {
@@ -1356,7 +1382,7 @@ private:
     if (load_.begins(front_.n_compute, front_.n_out))
       load_entries_[load_.current].first = cycle_;
     if (load_done)
-      load_entries_[load_.block].last = cycle_;
+      load_entries_[load_.out_block].last = cycle_;
     if (out_.begins(front_.n_compute, front_.n_load))
       out_entries_[out_.current].first = cycle_;
     if (out_.done)

@@ -31,7 +31,7 @@ struct DeviceOptions {
 class Device {
 public:
   virtual ~Device() = default;
-  [[nodiscard]] virtual std::string_view name() const = 0; ///< "rtl" or "fast"
+  [[nodiscard]] virtual std::string_view name() const = 0; ///< "rtl", "fast" or "remote"
   [[nodiscard]] virtual ClockInfo clock() const = 0;
 };
 

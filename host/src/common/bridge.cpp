@@ -254,7 +254,7 @@ Result<void> Etherbone::resynchronise() {
 
 Result<std::unique_ptr<Bridge>> open_bridge(const BridgeUrl &url) {
   KESTREL_ASSIGN(const std::uint64_t baud, url.number("baud", 1'000'000, 100'000'000));
-  KESTREL_ASSIGN(const std::uint64_t time, url.number("timeout", 2000, 3'600'000));
+  KESTREL_ASSIGN(const std::uint64_t time, url.number("timeout", 5000, 3'600'000));
   const Milliseconds timeout(time);
   switch (url.kind) {
   case BridgeUrl::Kind::kSerial: {

@@ -96,7 +96,7 @@ private:
 };
 
 /// The bridge that `url` names. Its options here: `baud` (kSerial, 1000000), `timeout` (of one
-/// answer in milliseconds, 2000).
+/// answer in milliseconds, 5000).
 [[nodiscard]] Result<std::unique_ptr<Bridge>> open_bridge(const BridgeUrl &url);
 
 } // namespace kestrel

@@ -203,7 +203,7 @@ private:
     return bridge_->read(engine_ + offset, values);
   }
   Result<void> put(std::uint32_t address, std::span<const std::uint8_t> bytes) override {
-    constexpr std::size_t kBlock = 255 * 16; // words written before they are read back
+    constexpr std::size_t kBlock = 255 * 4; // words written before they are read back
     std::vector<std::uint32_t> words((bytes.size() + 3) / 4);
     for (std::size_t i = 0; i < words.size(); ++i) {
       std::array<std::uint8_t, 4> word{};

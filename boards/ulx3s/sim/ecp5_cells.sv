@@ -57,7 +57,7 @@ module ODDRX1F (input wire logic SCLK, RST, D0, D1, output wire logic Q);
   assign Q = SCLK ? D0 : D1;
 endmodule
 
-module TRELLIS_IO #(parameter DIR = "BIDIR") (inout wire logic B, input wire logic I, T, output wire logic O);
+module BB (inout wire logic B, input wire logic I, T, output wire logic O);
   assign B = T ? 1'bz : I;
   assign O = B;
 endmodule

@@ -177,14 +177,14 @@ int main(int argc, char **argv) {
   CLI::App app{"Simulates the ULX3S board cycle by cycle and serves its serial port.",
                "kestrel board-sim"};
   Options options;
-  app.footer(
-      "Prints one JSON line {\"ready\":true,\"url\":...} once the board's SDRAM is initialised, and\n"
-      "what it counted at the end (SIGTERM, Ctrl-C). One client at a time.\n"
-      "\n"
-      "Examples:\n"
-      "  kestrel board-sim --port 4321\n"
-      "  kestrel run net.tflite --input x.npy --device remote:tcp://127.0.0.1:4321\n"
-      "  kestrel board-sim --pty        the path is in the JSON line");
+  app.footer("Prints one JSON line {\"ready\":true,\"url\":...} once the board's SDRAM is "
+             "initialised, and\n"
+             "what it counted at the end (SIGTERM, Ctrl-C). One client at a time.\n"
+             "\n"
+             "Examples:\n"
+             "  kestrel board-sim --port 4321\n"
+             "  kestrel run net.tflite --input x.npy --device remote:tcp://127.0.0.1:4321\n"
+             "  kestrel board-sim --pty        the path is in the JSON line");
   app.add_option("--port", options.port, "TCP port; 0 takes a free one")->capture_default_str();
   app.add_option("--address", options.address, "IPv4 address to listen on")->capture_default_str();
   app.add_flag("--pty", options.pty, "A pseudo-terminal instead of a TCP port");

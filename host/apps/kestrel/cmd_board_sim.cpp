@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Kestrel Authors
 //
-// kestrel board-sim: starts the program of the simulated board, which lies beside this one in builds
-// that have LiteX.
+// kestrel board-sim: starts the program of the simulated board, which lies beside this one in
+// builds that have LiteX.
 #include "cli.hpp"
 
 #include <cerrno>
@@ -35,8 +35,7 @@ Result<void> start(std::vector<std::string> arguments) {
   }
   argv.push_back(nullptr);
   ::execv(argv[0], argv.data());
-  return fail(ErrorCode::kIo, "{}: {}", program.string(),
-              std::generic_category().message(errno));
+  return fail(ErrorCode::kIo, "{}: {}", program.string(), std::generic_category().message(errno));
 }
 
 } // namespace

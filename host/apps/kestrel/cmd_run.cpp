@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <optional>
 
 #include "kestrel/npy.hpp"
 #include "kestrel/progress.hpp"
@@ -100,9 +101,16 @@ Result<void> run(const Options &options) {
     return fail(ErrorCode::kInvalidArgument, "{}: the array [{}] holds no inputs", options.input,
                 fmt::join(array.shape, ", "));
   }
-  KESTREL_ASSIGN(auto device,
-                 hv::make_device(options.device, options.config, options.device_options));
+  std::optional<Progress> loading;
+  hv::DeviceOptions device_options = options.device_options;
+  device_options.loading = [&](std::uint64_t done, std::uint64_t total) {
+    if (!loading)
+      loading.emplace(fmt::format("{} into the board", package.model_name), total, "bytes");
+    loading->update(done);
+  };
+  KESTREL_ASSIGN(auto device, hv::make_device(options.device, options.config, device_options));
   KESTREL_TRY(device->load(package));
+  loading.reset();
   KESTREL_TRY(device->set_threshold(options.threshold, options.confidence == "margin"
                                                            ? hv::ConfidenceMode::kMargin
                                                            : hv::ConfidenceMode::kTop1));

@@ -10,7 +10,8 @@
 namespace kestrel {
 namespace {
 
-constexpr const char *kSyntax = "write PATH[?baud=N], pty:PATH, tcp://HOST:PORT or udp://HOST[:PORT]";
+constexpr const char *kSyntax =
+    "write PATH[?baud=N], pty:PATH, tcp://HOST:PORT or udp://HOST[:PORT]";
 constexpr std::uint16_t kEtherbonePort = 1234;
 constexpr std::size_t kMaxBurst = 255; // one byte holds it
 constexpr std::size_t kUdpBurst = 128; // well inside a frame of Ethernet
@@ -102,7 +103,8 @@ Result<std::uint64_t> BridgeUrl::number(std::string_view name, std::uint64_t fal
   return value;
 }
 
-// --- UARTBone ---------------------------------------------------------------------------------------
+// --- UARTBone
+// ---------------------------------------------------------------------------------------
 
 UartBone::UartBone(std::unique_ptr<ByteLine> line, unsigned baud, Milliseconds timeout)
     : line_(std::move(line)), baud_(baud), timeout_(timeout), burst_(kMaxBurst) {
@@ -160,14 +162,16 @@ Result<void> UartBone::write(std::uint32_t address, std::span<const std::uint32_
 }
 
 Result<void> UartBone::resynchronise() {
-  // Longer than the 100 ms after which the bridge gives up; what comes then is not silence for ever.
+  // Longer than the 100 ms after which the bridge gives up; what comes then is not silence for
+  // ever.
   const auto dropped = line_->discard(Milliseconds(200), Milliseconds(2000));
   if (!dropped)
     return dropped.error();
   return expect_quiet();
 }
 
-// --- Etherbone --------------------------------------------------------------------------------------
+// --- Etherbone
+// --------------------------------------------------------------------------------------
 
 Etherbone::Etherbone(std::unique_ptr<ByteLine> line, Milliseconds timeout)
     : line_(std::move(line)), timeout_(timeout) {}

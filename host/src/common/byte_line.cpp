@@ -132,7 +132,8 @@ Result<bool> ByteLine::wait(short events, Clock::time_point end) const {
   for (;;) {
     const auto left = std::chrono::ceil<Milliseconds>(end - Clock::now()).count();
     pollfd item{fd_, events, 0};
-    const int ready = ::poll(&item, 1, static_cast<int>(std::clamp<std::int64_t>(left, 0, 1 << 30)));
+    const int ready =
+        ::poll(&item, 1, static_cast<int>(std::clamp<std::int64_t>(left, 0, 1 << 30)));
     if (ready < 0 && errno != EINTR)
       return fail(ErrorCode::kIo, "{}: {}", name_, system_text(errno));
     if (ready > 0) // an error or a closed line shows in what follows
@@ -180,7 +181,8 @@ Result<void> ByteLine::receive(std::span<std::uint8_t> bytes, Milliseconds timeo
   const auto end = Clock::now() + timeout;
   const std::size_t wanted = bytes.size();
   while (!bytes.empty()) {
-    const auto left = std::max(std::chrono::ceil<Milliseconds>(end - Clock::now()), Milliseconds(0));
+    const auto left =
+        std::max(std::chrono::ceil<Milliseconds>(end - Clock::now()), Milliseconds(0));
     const auto got = receive_some(bytes, left);
     if (!got && got.error().code == ErrorCode::kTimeout)
       return fail(ErrorCode::kTimeout, "{}: {} of {} bytes of an answer within {} ms", name_,

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Kestrel Authors
 //
-// The model of the SDRAM chip: data come back at the CAS latency; each rule is broken once, by a cycle,
-// and noticed; the same commands a cycle later are none of its business.
+// The model of the SDRAM chip: data come back at the CAS latency; each rule is broken once, by a
+// cycle, and noticed; the same commands a cycle later are none of its business.
 #include <cstdint>
 #include <map>
 #include <memory>

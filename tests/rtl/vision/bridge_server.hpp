@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Kestrel Authors
 //
-// A board for tests, in a thread: a bus behind the bridges of LiteX, on a TCP port, a pseudo-terminal
-// or a UDP port. It reads the protocol on its own: nothing here is shared with the client. A test may
-// make it misbehave.
+// A board for tests, in a thread: a bus behind the bridges of LiteX, on a TCP port, a
+// pseudo-terminal or a UDP port. It reads the protocol on its own: nothing here is shared with the
+// client. A test may make it misbehave.
 #pragma once
 
 #include <array>
@@ -36,13 +36,13 @@ public:
 
 /// How a server misbehaves. Set before the server starts, but for the atomics.
 struct Faults {
-  std::atomic<bool> silent = false;             ///< takes everything, answers nothing
-  std::atomic<int> close_after = -1;            ///< hangs up before the answer to this read
-  std::atomic<int> short_answer = -1;           ///< leaves out the last byte of that answer
-  std::atomic<int> extra_byte = -1;             ///< one byte too much behind that answer
-  std::atomic<bool> babble = false;             ///< sends without being asked, for ever
-  std::atomic<int> lose_datagrams = 0;          ///< UDP: so many are not heard
-  std::vector<std::uint8_t> greeting;           ///< sent once, to who connects
+  std::atomic<bool> silent = false;    ///< takes everything, answers nothing
+  std::atomic<int> close_after = -1;   ///< hangs up before the answer to this read
+  std::atomic<int> short_answer = -1;  ///< leaves out the last byte of that answer
+  std::atomic<int> extra_byte = -1;    ///< one byte too much behind that answer
+  std::atomic<bool> babble = false;    ///< sends without being asked, for ever
+  std::atomic<int> lose_datagrams = 0; ///< UDP: so many are not heard
+  std::vector<std::uint8_t> greeting;  ///< sent once, to who connects
   std::function<std::uint32_t(std::uint32_t address, std::uint32_t value)> on_write; ///< bad line
 };
 
@@ -75,8 +75,8 @@ public:
           (tcp && ::listen(socket_, 4) != 0) ||
           ::getsockname(socket_, reinterpret_cast<sockaddr *>(&address), &size) != 0)
         throw std::runtime_error("no socket");
-      url_ = (tcp ? "tcp://127.0.0.1:" : "udp://127.0.0.1:") +
-             std::to_string(ntohs(address.sin_port));
+      url_ =
+          (tcp ? "tcp://127.0.0.1:" : "udp://127.0.0.1:") + std::to_string(ntohs(address.sin_port));
     }
     thread_ = std::thread([this] { kind_ == Kind::kUdp ? serve_datagrams() : serve(); });
   }
@@ -219,8 +219,8 @@ private:
       command_.assign(bytes.begin(), bytes.begin() + n);
       const std::size_t writes = bytes[10], reads = bytes[11];
       if (word(0) != 0x4e6f1044 || bytes[9] != 0x0f ||
-          static_cast<std::size_t>(n) != 12 + (writes != 0 ? 4 + 4 * writes : 0) +
-                                             (reads != 0 ? 4 + 4 * reads : 0))
+          static_cast<std::size_t>(n) !=
+              12 + (writes != 0 ? 4 + 4 * writes : 0) + (reads != 0 ? 4 + 4 * reads : 0))
         continue;
       std::size_t at = 12;
       if (writes != 0) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Kestrel Authors
 //
-// The device "remote" on the simulated ULX3S board: the bridge, the SDRAM controller and the bus are
-// those that LiteX generates, the chip keeps its rules or the board's program fails. Random networks
-// and the committed one against the software reference.
+// The device "remote" on the simulated ULX3S board: the bridge, the SDRAM controller and the bus
+// are those that LiteX generates, the chip keeps its rules or the board's program fails. Random
+// networks and the committed one against the software reference.
 #include <array>
 #include <cerrno>
 #include <csignal>

@@ -2,8 +2,8 @@
 // Copyright The Kestrel Authors
 //
 // The device "remote" on a Verilated engine behind a bridge server: random networks against the
-// software reference over TCP, a pseudo-terminal and UDP; and everything that goes wrong with boards
-// and lines, each with its named error and an end in time.
+// software reference over TCP, a pseudo-terminal and UDP; and everything that goes wrong with
+// boards and lines, each with its named error and an end in time.
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -199,7 +199,8 @@ const char *kind_name(Kind kind) {
 INSTANTIATE_TEST_SUITE_P(Kinds, RemoteLines, testing::Values(Kind::kTcp, Kind::kPty, Kind::kUdp),
                          [](const auto &line) { return std::string(kind_name(line.param)); });
 
-// --- What goes wrong --------------------------------------------------------------------------------
+// --- What goes wrong
+// --------------------------------------------------------------------------------
 
 void expect_refused(test::Bus &board, Faults &faults, ErrorCode code, const std::string &text,
                     Kind kind = Kind::kTcp) {
@@ -341,7 +342,7 @@ TEST(RemoteDevice, UnpluggedWhileItLoadsAndWhileItRuns) {
         const auto got = (*device)->run(test::random_input(c.graph, 1));
         return got ? Result<void>() : Result<void>(got.error());
       }()
-                                        : (*device)->load(package);
+          : (*device)->load(package);
       ASSERT_FALSE(done);
       EXPECT_EQ(done.error().code, ErrorCode::kUnavailable) << done.error().message;
       EXPECT_THAT(done.error().message, HasSubstr("the line is gone"));
@@ -450,14 +451,14 @@ TEST(RemoteDevice, BytesOnTheWire) {
   std::string hex;
   for (const std::uint8_t byte : heard)
     hex += fmt::format("{:02x}", byte);
-  EXPECT_EQ(hex, "02050c000000"                                     // who are you?
-                 "01010c00000500000002"                             // CTRL: soft reset
-                 "02010c000006"                                     // STATUS
-                 "01010c00000800000000"                             // IRQ_ENABLE
-                 "01010c00001100000000"                             // CONF_CTRL
-                 "0104100000005eed0001a5a55a5a0000ffff12345678"     // memory, first
-                 "0104107ffffc5eed00025a5aa5a5ffff000087654321"     // memory, last
-                 "020410000000"                                     //
+  EXPECT_EQ(hex, "02050c000000"                                 // who are you?
+                 "01010c00000500000002"                         // CTRL: soft reset
+                 "02010c000006"                                 // STATUS
+                 "01010c00000800000000"                         // IRQ_ENABLE
+                 "01010c00001100000000"                         // CONF_CTRL
+                 "0104100000005eed0001a5a55a5a0000ffff12345678" // memory, first
+                 "0104107ffffc5eed00025a5aa5a5ffff000087654321" // memory, last
+                 "020410000000"                                 //
                  "0204107ffffc");
 }
 

@@ -3,11 +3,11 @@
 #include <memory>
 #include <string>
 
-#include "vision/device/remote_device.hpp"
-#include "vision/device/verilated_device.hpp"
 #include "kestrel/contract/vision.hpp"
 #include "kestrel/vision/device.hpp"
 #include "kestrel/vision/functional_device.hpp"
+#include "vision/device/remote_device.hpp"
+#include "vision/device/verilated_device.hpp"
 
 namespace kestrel::hv {
 

@@ -180,10 +180,11 @@ private:
       if ((ended & 3U) != 0)
         break;
       if (Clock::now() >= end)
-        return fail(ErrorCode::kTimeout, "the inference did not end within {} s", patience_.count());
+        return fail(ErrorCode::kTimeout, "the inference did not end within {} s",
+                    patience_.count());
       std::this_thread::sleep_for(pause);
-      pause = std::min(2 * pause + std::chrono::microseconds(10),
-                       std::chrono::microseconds(20'000));
+      pause =
+          std::min(2 * pause + std::chrono::microseconds(10), std::chrono::microseconds(20'000));
     }
     KESTREL_ASSIGN(auto result, driver_.finish());
     if (verify_) {
@@ -195,7 +196,8 @@ private:
     return result;
   }
 
-  // --- EnginePort ---------------------------------------------------------------------------------
+  // --- EnginePort
+  // ---------------------------------------------------------------------------------
   Result<void> write(std::uint32_t offset, std::span<const std::uint32_t> values) override {
     return bridge_->write(engine_ + offset, values);
   }
@@ -211,6 +213,7 @@ private:
       std::copy(from.begin(), from.end(), word.begin());
       words[i] = load_le<std::uint32_t>(word);
     }
+    const bool tell = options_.loading && address == memory_; // the package, not the inputs
     std::vector<std::uint32_t> back;
     for (std::size_t at = 0; at < words.size(); at += kBlock) {
       const auto block = std::span(words).subspan(at, std::min(kBlock, words.size() - at));
@@ -224,6 +227,8 @@ private:
                     "memory at {:#x} reads {:#010x} after {:#010x} was written: a bad line",
                     place + 4 * static_cast<std::uint32_t>(wrong.first - back.begin()),
                     *wrong.first, *wrong.second);
+      if (tell)
+        options_.loading(4 * (at + block.size()), 4 * words.size());
     }
     return {};
   }

@@ -298,7 +298,8 @@ def main():
         sources = options.source
         if not sources:
             sources = find_sources(generate_package(scratch / "gen", options.config), options.top)
-        name = (options.system.stem if options.system else options.top) + "".join(f" {parameter}" for parameter in options.parameter)
+        name = options.system.stem if options.system else options.top
+        name += "".join(f" {parameter}" for parameter in options.parameter)
         device_name = {"ecp5": "ECP5", "xcup": "UltraScale+"}[options.device]
         print(f"synthesizing {name} for {device_name} (yosys {YOSYS})", flush=True)
         begin = time.monotonic()

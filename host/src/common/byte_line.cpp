@@ -14,7 +14,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <sys/ioctl.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <termios.h>
 #include <unistd.h>
@@ -57,6 +57,9 @@ Result<std::unique_ptr<ByteLine>> ByteLine::open_serial(const std::string &path,
     return fail(errno == ENOENT ? ErrorCode::kNotFound : ErrorCode::kIo, "{}: {}", path,
                 system_text(errno));
   std::unique_ptr<ByteLine> line(new ByteLine(fd, path));
+  // Ends with the descriptor, however this program ends.
+  if (::flock(fd, LOCK_EX | LOCK_NB) != 0)
+    return fail(ErrorCode::kUnavailable, "{}: another program uses it", path);
   termios settings{};
   if (::tcgetattr(fd, &settings) != 0)
     return fail(ErrorCode::kIo, "{}: not a serial port or pseudo-terminal", path);
@@ -65,8 +68,6 @@ Result<std::unique_ptr<ByteLine>> ByteLine::open_serial(const std::string &path,
   settings.c_cflag &= ~static_cast<tcflag_t>(CRTSCTS | CSTOPB);
   if (::cfsetspeed(&settings, rate->second) != 0 || ::tcsetattr(fd, TCSANOW, &settings) != 0)
     return fail(ErrorCode::kIo, "{}: {} baud are refused: {}", path, baud, system_text(errno));
-  if (::ioctl(fd, TIOCEXCL) != 0)
-    return fail(ErrorCode::kIo, "{}: another program uses it", path);
   ::tcflush(fd, TCIOFLUSH);
   return line;
 }

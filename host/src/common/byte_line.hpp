@@ -21,8 +21,8 @@ public:
   using Milliseconds = std::chrono::milliseconds;
 
   /// A serial port or a pseudo-terminal, made raw: 8 data bits, no parity, no flow control, the
-  /// port for this program alone. Errors: kNotFound, kIo, kUnsupported (a rate that the system does
-  /// not know).
+  /// port for this program alone. Errors: kNotFound, kIo, kUnavailable (another program has it),
+  /// kUnsupported (a rate that the system does not know).
   static Result<std::unique_ptr<ByteLine>> open_serial(const std::string &path, unsigned baud);
   /// Errors: kUnavailable (unknown name, nobody listens), kTimeout.
   static Result<std::unique_ptr<ByteLine>> connect_tcp(const std::string &host, std::uint16_t port,

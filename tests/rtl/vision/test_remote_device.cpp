@@ -220,6 +220,20 @@ TEST(RemoteDevice, APlainBoardOpens) {
   EXPECT_TRUE(open(server));
 }
 
+TEST(RemoteDevice, ASerialPortHasOneUser) {
+  PlainBoard board;
+  Faults faults;
+  BridgeServer server(Kind::kPty, board, faults);
+  auto first = open(server);
+  ASSERT_TRUE(first) << first.error().message;
+  const auto second = open(server);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, ErrorCode::kUnavailable);
+  EXPECT_THAT(second.error().message, HasSubstr("another program uses it"));
+  first->reset();
+  EXPECT_TRUE(open(server));
+}
+
 TEST(RemoteDevice, AnotherContractVersion) {
   PlainBoard board;
   Faults faults;

@@ -128,7 +128,7 @@ def work(options, scratch):
     top = options.top
     if options.system:
         # Plain Verilog, with the registers and pads of the chip as instances.
-        yosys.run("read_verilog -lib +/ecp5/cells_sim.v")
+        yosys.run("read_verilog -lib +/ecp5/cells_bb.v +/ecp5/cells_sim.v")
         yosys.run(f"read_verilog {options.system}")
         top = options.system.stem
     yosys.run(f"hierarchy -check -top {top}")

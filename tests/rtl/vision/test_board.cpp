@@ -46,6 +46,7 @@ public:
       std::vector<std::string> arguments = {KESTREL_BOARD_SIM};
       arguments.insert(arguments.end(), options.begin(), options.end());
       std::vector<char *> argv;
+      argv.reserve(arguments.size() + 1);
       for (std::string &argument : arguments)
         argv.push_back(argument.data());
       argv.push_back(nullptr);

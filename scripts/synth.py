@@ -17,6 +17,7 @@ Runs under build/venv (made by scripts/setup.sh) and starts itself again there w
   scripts/synth.py --top hv_mac --no-baseline one block, figures only
   scripts/synth.py --top hv_mac --check-only  reads it and runs `check -assert`, no mapping
   scripts/synth.py --top thc_compress --parameter Lanes=1 --device xcup   UltraScale+ (no place and route)
+  scripts/synth.py --system build/boards/ulx3s/gateware/kestrel_ulx3s.v --no-baseline   the engine on a board
 
 Exit status: 0 in bounds, 1 drift or more than the device has (where the baseline has not), 2 synthesis or
 packing failed or wrong usage.
@@ -126,7 +127,13 @@ def work(options, scratch):
     yosys.run(
         f"read_slang {defines} --top {options.top} {parameters} {includes} {libraries} {sources}"
     )
-    yosys.run(f"hierarchy -check -top {options.top}")
+    top = options.top
+    if options.system:
+        # Plain Verilog, with the registers and pads of the chip as instances.
+        yosys.run("read_verilog -lib +/ecp5/cells_bb.v +/ecp5/cells_sim.v")
+        yosys.run(f"read_verilog {options.system}")
+        top = options.system.stem
+    yosys.run(f"hierarchy -check -top {top}")
     yosys.run("proc")
     yosys.run("check -assert")
     if options.check_only:
@@ -139,7 +146,7 @@ def work(options, scratch):
         return
     # synth_ecp5 with two changes: wide multiplexers become slice multiplexers (ecp5_mux_map.v), and abc
     # maps LUTs instead of abc9, which takes three times as long here for 5 % more of them.
-    synth = f"synth_ecp5 -top {options.top} -nowidelut"
+    synth = f"synth_ecp5 -top {top} -nowidelut"
     yosys.run(f"{synth} -run begin:map_luts")
     yosys.run("check -latchonly -assert")
     yosys.run("muxcover -mux8=400 -mux16=800 -nopartial -nodecode")
@@ -255,6 +262,9 @@ def parse_arguments():
     )
     parser.add_argument("--include", nargs="+", type=pathlib.Path, default=[], help="include folders")
     parser.add_argument("--parameter", nargs="+", default=[], help="NAME=VALUE of the top module")
+    parser.add_argument(
+        "--system", type=pathlib.Path, help="Verilog file around --top; its top module has the file's name"
+    )
     parser.add_argument("--device", default="ecp5", choices=["ecp5", "xcup"], help="default ecp5")
     parser.add_argument("--baseline", type=pathlib.Path, help="default tests/synth/baseline_<device>.json")
     parser.add_argument(
@@ -279,8 +289,11 @@ def parse_arguments():
     options = parser.parse_args()
     if options.update and not options.pack:
         parser.error("--update writes the packer's figures too, so not with --no-pack")
-    options.pack = options.pack and options.device == "ecp5" and not options.check_only
+    # A system is packed with its pins (boards/*/build.py): a pad takes registers that have no other place.
+    options.pack = options.pack and options.device == "ecp5" and not options.check_only and not options.system
     options.json = options.json and options.json.resolve()
+    if options.system and options.device != "ecp5":
+        parser.error("--system is for ECP5")
     options.include = options.include or [ROOT / "rtl" / "common"]
     options.baseline = options.baseline or ROOT / "tests" / "synth" / f"baseline_{options.device}.json"
     return options
@@ -306,7 +319,8 @@ def main():
         sources = options.source
         if not sources:
             sources = find_sources(generate_package(scratch / "gen", options.config), options.top)
-        name = options.top + "".join(f" {parameter}" for parameter in options.parameter)
+        name = options.system.stem if options.system else options.top
+        name += "".join(f" {parameter}" for parameter in options.parameter)
         device_name = {"ecp5": "ECP5", "xcup": "UltraScale+"}[options.device]
         print(f"synthesizing {name} for {device_name} (yosys {YOSYS})", flush=True)
         begin = time.monotonic()

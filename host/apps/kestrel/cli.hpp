@@ -26,6 +26,7 @@ void add_dc(CLI::App &app, int &status);
 void add_demo(CLI::App &app, int &status);
 void add_info(CLI::App &app, int &status);
 void add_aggregator(CLI::App &app, int &status);
+void add_board_sim(CLI::App &app, int &status);
 void add_esa(CLI::App &app, int &status);
 void add_esa_simulate(CLI::App &esa, int &status); ///< below `esa`
 void add_esa_campaign(CLI::App &esa, int &status); ///< below `esa`

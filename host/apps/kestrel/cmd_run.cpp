@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <optional>
 
 #include "kestrel/npy.hpp"
 #include "kestrel/progress.hpp"
@@ -44,13 +45,21 @@ Result<std::size_t> count_inputs(const NpyArray &array, const hv::Package &packa
               fmt::join(array.shape, ", "), package.model_name, fmt::join(one, ", "));
 }
 
-nlohmann::json to_json(const hv::Inference &inference, const hv::Package &package, bool simulated) {
+/// Where the cycles of a device come from.
+const char *cycles_basis(const hv::Counters &counters, std::string_view device) {
+  if (device == "rtl")
+    return "simulated";
+  if (device == "remote")
+    return "counted by the board";
+  return counters.cycles_known ? "cycle model" : "estimate";
+}
+
+nlohmann::json to_json(const hv::Inference &inference, const hv::Package &package,
+                       std::string_view device) {
   const hv::Counters &c = inference.counters;
   const std::uint64_t cycles = c.cycles_known ? c.cycles : package.estimated_cycles;
   nlohmann::json json{{"cycles", cycles},
-                      {"cycles_basis", simulated        ? "simulated"
-                                       : c.cycles_known ? "cycle model"
-                                                        : "estimate"},
+                      {"cycles_basis", cycles_basis(c, device)},
                       {"macs", c.macs},
                       {"mac_lanes", c.mac_lanes}};
   if (cycles != 0 && c.mac_lanes != 0) {
@@ -92,9 +101,16 @@ Result<void> run(const Options &options) {
     return fail(ErrorCode::kInvalidArgument, "{}: the array [{}] holds no inputs", options.input,
                 fmt::join(array.shape, ", "));
   }
-  KESTREL_ASSIGN(auto device,
-                 hv::make_device(options.device, options.config, options.device_options));
+  std::optional<Progress> loading;
+  hv::DeviceOptions device_options = options.device_options;
+  device_options.loading = [&](std::uint64_t done, std::uint64_t total) {
+    if (!loading)
+      loading.emplace(fmt::format("{} into the board", package.model_name), total, "bytes");
+    loading->update(done);
+  };
+  KESTREL_ASSIGN(auto device, hv::make_device(options.device, options.config, device_options));
   KESTREL_TRY(device->load(package));
+  loading.reset();
   KESTREL_TRY(device->set_threshold(options.threshold, options.confidence == "margin"
                                                            ? hv::ConfidenceMode::kMargin
                                                            : hv::ConfidenceMode::kTop1));
@@ -104,7 +120,6 @@ Result<void> run(const Options &options) {
   std::vector<std::uint64_t> cycles;
   const std::size_t size = package.input.elements();
   const auto begin = std::chrono::steady_clock::now();
-  const bool simulated = device->name() == "rtl";
   {
     Progress progress(fmt::format("{} on {}", package.model_name, device->name()), count,
                       "inferences");
@@ -115,7 +130,7 @@ Result<void> run(const Options &options) {
                     inference.error().message);
       }
       results.insert(results.end(), inference->output.begin(), inference->output.end());
-      inferences.push_back(to_json(*inference, package, simulated));
+      inferences.push_back(to_json(*inference, package, device->name()));
       cycles.push_back(inferences.back()["cycles"].get<std::uint64_t>());
       progress.advance();
     }
@@ -166,13 +181,28 @@ void add_run(CLI::App &app, int &status) {
       "  kestrel run net.tflite --input x.npy --output y.npy\n"
       "  kestrel run net.tflite --device rtl --input x.npy --json -      cycles and stalls\n"
       "  kestrel run net.tflite --device rtl --input x.npy --trace t.fst waveforms\n"
+      "  kestrel run net.tflite --device remote:/dev/ttyUSB0 --input x.npy      a board\n"
       "\n"
-      "Device fast is bit-exact and quick; rtl simulates the hardware cycle by cycle.");
+      "Device fast is bit-exact and quick; rtl simulates the hardware cycle by cycle;\n"
+      "remote:URL is a board behind a bridge of LiteX (docs/board_ulx3s.md). URL is one of\n"
+      "  /dev/ttyUSB0[?baud=N]      a serial port (1000000 baud)\n"
+      "  pty:PATH                   a pseudo-terminal\n"
+      "  tcp://HOST:PORT            the same bytes over TCP, e.g. kestrel board-sim\n"
+      "  udp://HOST[:PORT]          Etherbone, for boards with Ethernet (port 1234)\n"
+      "with options ?NAME=VALUE&...: timeout=MS of one answer, patience=S of an inference,\n"
+      "verify=0 (memory and results are not read back), engine=ADDRESS, memory=ADDRESS and\n"
+      "size=BYTES where the board differs from boards/ulx3s.");
   command->add_option("model", options->model, "Network")->required()->type_name("MODEL");
   command->add_option("--config", options->config, "Engine configuration: " + config_names())
       ->capture_default_str();
-  command->add_option("--device", options->device, "fast or rtl")
-      ->check(CLI::IsMember({"fast", "rtl"}))
+  command->add_option("--device", options->device, "fast, rtl or remote:URL")
+      ->check(CLI::Validator(
+          [](std::string &text) {
+            return text == "fast" || text == "rtl" || text.starts_with("remote:")
+                       ? std::string()
+                       : fmt::format("'{}' is not fast, rtl or remote:URL", text);
+          },
+          "DEVICE"))
       ->capture_default_str();
   command->add_option("--input", options->input, "Inputs, int8 .npy")
       ->required()

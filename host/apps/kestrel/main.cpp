@@ -88,6 +88,7 @@ int main(int argc, char **argv) {
     kestrel::cli::add_dc(app, status);
     kestrel::cli::add_demo(app, status);
     kestrel::cli::add_info(app, status);
+    kestrel::cli::add_board_sim(app, status);
     kestrel::cli::add_aggregator(app, status);
     kestrel::cli::add_esa(app, status);
     kestrel::cli::add_thc(app, status);

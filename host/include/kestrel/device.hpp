@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -25,13 +26,15 @@ struct DeviceOptions {
   double stall_probability = 0.0;  ///< random bus back-pressure per channel and cycle (rtl)
   std::string trace_path;          ///< FST trace of the runs (rtl), empty: none
   double clock_mhz = 100.0;        ///< for latencies; named as assumed
+  /// Called while a package is on its way to a board (remote): bytes so far, and of all.
+  std::function<void(std::uint64_t done, std::uint64_t total)> loading;
 };
 
 /// A device, whatever it computes. Not thread-safe; use one per thread.
 class Device {
 public:
   virtual ~Device() = default;
-  [[nodiscard]] virtual std::string_view name() const = 0; ///< "rtl" or "fast"
+  [[nodiscard]] virtual std::string_view name() const = 0; ///< "rtl", "fast" or "remote"
   [[nodiscard]] virtual ClockInfo clock() const = 0;
 };
 

@@ -3,6 +3,8 @@
 list(
   APPEND
   KESTREL_HOST_SOURCES
+  "${CMAKE_CURRENT_LIST_DIR}/bridge.cpp"
+  "${CMAKE_CURRENT_LIST_DIR}/byte_line.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/file.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/log.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/npy.cpp"

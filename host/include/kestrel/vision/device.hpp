@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Kestrel Authors
 //
-// One interface to a vision engine, whatever stands behind it: the Verilated RTL ("rtl") or the
-// bit-exact functional device ("fast").
+// One interface to a vision engine, whatever stands behind it: the Verilated RTL ("rtl"), the
+// bit-exact functional device ("fast"), or an engine on a board ("remote:URL").
 #pragma once
 
 #include <cstdint>
@@ -83,8 +83,12 @@ public:
                                                    ConfidenceMode mode) = 0;
 };
 
-/// A device of `kind` ("fast" or "rtl") for a named configuration ("edge"). Errors: kNotFound
-/// (unknown kind or configuration), kUnsupported (not part of this build).
+/// A device of `kind` for a named configuration ("edge"): "fast", "rtl", or "remote:URL" for a board
+/// behind a bridge of LiteX, URL one of PATH of a serial port, pty:PATH, tcp://HOST:PORT,
+/// udp://HOST[:PORT], each with ?OPTION=VALUE&... (docs/board_ulx3s.md). Errors: kNotFound (unknown
+/// kind or configuration), kUnsupported (not part of this build); of a board kInvalidArgument (the
+/// URL), kUnavailable, kTimeout, kParse, kIo (the line), kDevice (no engine or memory there),
+/// kVersionMismatch (another configuration or contract version).
 [[nodiscard]] Result<std::unique_ptr<Device>>
 make_device(std::string_view kind, std::string_view config_name, const DeviceOptions &options = {});
 

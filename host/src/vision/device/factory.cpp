@@ -3,10 +3,11 @@
 #include <memory>
 #include <string>
 
-#include "vision/device/verilated_device.hpp"
 #include "kestrel/contract/vision.hpp"
 #include "kestrel/vision/device.hpp"
 #include "kestrel/vision/functional_device.hpp"
+#include "vision/device/remote_device.hpp"
+#include "vision/device/verilated_device.hpp"
 
 namespace kestrel::hv {
 
@@ -23,7 +24,9 @@ Result<std::unique_ptr<Device>> make_device(std::string_view kind, std::string_v
     return std::unique_ptr<Device>(std::make_unique<FunctionalDevice>(*config, options));
   if (kind == "rtl")
     return make_verilated_device(*config, options);
-  return fail(ErrorCode::kNotFound, "device '{}'; known are fast, rtl", kind);
+  if (constexpr std::string_view kRemote = "remote:"; kind.starts_with(kRemote))
+    return make_remote_device(kind.substr(kRemote.size()), *config, options);
+  return fail(ErrorCode::kNotFound, "device '{}'; known are fast, rtl, remote:URL", kind);
 }
 
 } // namespace kestrel::hv

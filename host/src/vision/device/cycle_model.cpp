@@ -136,7 +136,8 @@ ComputeLayer reduce(const ComputeDesc &d) {
 
 /// Bit 7 of the first shift byte of every tile of a weight segment.
 void find_narrow(ComputeLayer &l, std::span<const std::uint8_t> image, std::size_t segment) {
-  const std::size_t tile = std::size_t{(2U << l.glog) + 1 + l.kwords} * kBeatsPerRingWord * kWordBytes;
+  const std::size_t tile =
+      std::size_t{(2U << l.glog) + 1 + l.kwords} * kBeatsPerRingWord * kWordBytes;
   l.narrow.resize(l.noct);
   for (std::size_t i = 0; i < l.noct; ++i) {
     const std::size_t at = segment + i * tile;
@@ -744,11 +745,11 @@ private:
     // Residual words of a tile lie in different banks.
     f1.issues = res ? 1U : issues[issues_at + tap];
     f1.tag = {layer,
-              res                ? 0
-              : l.depthwise      ? (l.is_max ? 1U : 0U)
-              : icg_last         ? l.nlast_m1
-                                 : kWordBytes - 1,
-              tile_last, taps_last && !res, res, l.narrow[oct]};
+              res ? 0 : l.depthwise ? (l.is_max ? 1U : 0U) : icg_last ? l.nlast_m1 : kWordBytes - 1,
+              tile_last,
+              taps_last && !res,
+              res,
+              l.narrow[oct]};
     if (!tile_last) {
       if (taps_last) {
         res = true;

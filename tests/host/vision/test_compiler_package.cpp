@@ -12,13 +12,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "vision/compiler/narrow.hpp"
 #include "kestrel/bytes.hpp"
 #include "kestrel/vision/compiler.hpp"
 #include "kestrel/vision/device.hpp"
 #include "kestrel/vision/functional_device.hpp"
 #include "kestrel/vision/reference.hpp"
 #include "tests/host/vision/random_layers.hpp"
+#include "vision/compiler/narrow.hpp"
 
 namespace kestrel::hv {
 namespace {

@@ -551,11 +551,10 @@ TEST(HvCompute, RandomLayers) {
     }
   }
   EXPECT_GT(bench.mac, 10'000U);
-  std::printf("channel tiles: %llu narrow, %llu wide, %llu with add, %llu maxima\n",
-              static_cast<unsigned long long>(narrow_tiles),
-              static_cast<unsigned long long>(wide_tiles),
-              static_cast<unsigned long long>(add_tiles),
-              static_cast<unsigned long long>(max_tiles));
+  std::printf(
+      "channel tiles: %llu narrow, %llu wide, %llu with add, %llu maxima\n",
+      static_cast<unsigned long long>(narrow_tiles), static_cast<unsigned long long>(wide_tiles),
+      static_cast<unsigned long long>(add_tiles), static_cast<unsigned long long>(max_tiles));
   EXPECT_GT(narrow_tiles, 15U);
   EXPECT_GT(wide_tiles, 15U);
   EXPECT_GT(add_tiles, 15U);

@@ -8,8 +8,8 @@
 #include <string_view>
 #include <utility>
 
-#include "vision/compiler/layer.hpp"
 #include "sw_ref/vision/softmax.hpp"
+#include "vision/compiler/layer.hpp"
 
 namespace kestrel::hv::compiler {
 namespace {
@@ -478,8 +478,8 @@ Result<void> Lowering::lower(const Op &op, const Add &p) {
     }
   }
   // The operand made last rides on its producer when nothing else wants it. Where that is a short
-  // layer, which would wait for its tiles to be added, and the other operand's a longer one, that one
-  // is made last.
+  // layer, which would wait for its tiles to be added, and the other operand's a longer one, that
+  // one is made last.
   const int made1 = riding_layer(p.input1, view1.map);
   const int made2 = riding_layer(p.input2, view2.map);
   bool first = producing_layer(view1.map) > producing_layer(view2.map);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Kestrel Authors
 //
-// Which output channels may be requantised narrow: with the sum of accumulator and bias saturated at
-// 18 bits. The hardware does so, at twice the rate, for output-channel tiles that a package marks.
+// Which output channels may be requantised narrow: with the sum of accumulator and bias saturated
+// at 18 bits. The hardware does so, at twice the rate, for output-channel tiles that a package
+// marks.
 #pragma once
 
 #include <cstdint>

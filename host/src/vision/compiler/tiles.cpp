@@ -5,8 +5,8 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "vision/compiler/layer.hpp"
 #include "kestrel/bytes.hpp"
+#include "vision/compiler/layer.hpp"
 
 namespace kestrel::hv::compiler {
 namespace {
@@ -180,8 +180,8 @@ std::vector<std::uint8_t> weight_segment(const Layer &layer, int variant,
       if (oc >= static_cast<std::size_t>(layer.oc))
         break; // channels that do not exist: all zero
       const ChannelParams &p = params[oc];
-      bytes[at + i] = static_cast<std::uint8_t>(
-          p.right_shift | (p.left_shift << 5) | (i == 0 ? narrow : 0));
+      bytes[at + i] =
+          static_cast<std::uint8_t>(p.right_shift | (p.left_shift << 5) | (i == 0 ? narrow : 0));
       const std::size_t j = i / wb, b = i % wb;
       store_le<std::int32_t>(bytes, at + (1 + j) * rw + 4 * b, p.bias);
       store_le<std::int32_t>(bytes, at + (1 + groups + j) * rw + 4 * b, p.multiplier);

@@ -11,10 +11,10 @@
 #include <set>
 #include <vector>
 
-#include "vision/compiler/narrow.hpp"
 #include "kestrel/bytes.hpp"
 #include "kestrel/contract/vision.hpp"
 #include "kestrel/vision/compiler.hpp"
+#include "vision/compiler/narrow.hpp"
 
 namespace kestrel::hv {
 namespace {
@@ -234,8 +234,8 @@ Result<void> Verifier::check_narrow(const ComputeDesc &d, std::int64_t steps) {
   const std::size_t tile_bytes = (2 * groups + 1 + static_cast<std::size_t>(d.kwords)) * rw;
   const std::span<const std::uint8_t> image = package_.image;
   for (std::int64_t tile = 0; tile <= d.noct_m1; ++tile) {
-    const std::size_t at = static_cast<std::size_t>(segment_address_) +
-                           static_cast<std::size_t>(tile) * tile_bytes;
+    const std::size_t at =
+        static_cast<std::size_t>(segment_address_) + static_cast<std::size_t>(tile) * tile_bytes;
     if ((image[at] & 0x80U) == 0)
       continue;
     const std::size_t weights = at + (1 + 2 * groups) * rw;

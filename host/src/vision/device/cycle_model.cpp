@@ -41,7 +41,8 @@ constexpr u32 kBeatFifo = 64, kWeightFifo = 16, kWriteFifo = 32;
 constexpr u32 kOutstanding = 16;
 constexpr u32 kResponses = 63;      // write bursts without response
 constexpr u32 kWatchdog = 0x100000; // reset value of register WATCHDOG
-// Taps of all tiles of a layer whose conflicts are remembered from one output-channel tile to the next.
+// Taps of all tiles of a layer whose conflicts are remembered from one output-channel tile to the
+// next.
 constexpr u64 kRememberedTaps = u64{1} << 22;
 
 u32 u(std::int64_t v) { return static_cast<u32>(v); }
@@ -134,7 +135,8 @@ ComputeLayer reduce(const ComputeDesc &d) {
 
 /// Bit 7 of the first shift byte of every tile of a weight segment.
 void find_narrow(ComputeLayer &l, std::span<const std::uint8_t> image, std::size_t segment) {
-  const std::size_t tile = std::size_t{(2U << l.glog) + 1 + l.kwords} * kBeatsPerRingWord * kWordBytes;
+  const std::size_t tile =
+      std::size_t{(2U << l.glog) + 1 + l.kwords} * kBeatsPerRingWord * kWordBytes;
   l.narrow.resize(l.noct);
   for (std::size_t i = 0; i < l.noct; ++i) {
     const std::size_t at = segment + i * tile;
@@ -783,11 +785,11 @@ private:
     // Residual words of a tile lie in different banks.
     f0.issues = res ? 1U : issues_of_tap();
     f0.tag = {layer,
-              res                ? 0
-              : l.depthwise      ? (l.is_max ? 1U : 0U)
-              : icg_last         ? l.nlast_m1
-                                 : kWordBytes - 1,
-              tile_last, taps_last && !res, res, l.narrow[oct]};
+              res ? 0 : l.depthwise ? (l.is_max ? 1U : 0U) : icg_last ? l.nlast_m1 : kWordBytes - 1,
+              tile_last,
+              taps_last && !res,
+              res,
+              l.narrow[oct]};
     if (!tile_last) {
       if (taps_last) {
         res = true;
@@ -1260,7 +1262,7 @@ public:
     front_.req_left = static_cast<u32>(program.heads.size());
     load_.blocks = &program_.load;
     load_.geometry = &geometry_;
-      ring_.words = config.ring_words;
+    ring_.words = config.ring_words;
     ring_.segment_words = &segments_;
     fetch_.geometry = &geometry_;
     array_.lanes = config.lanes;

@@ -1410,11 +1410,11 @@ Result<Graph> import_tflite(std::span<const std::uint8_t> bytes, std::string nam
   // The verifier below asks that everything the model refers to lies within the file. What lies
   // behind it, such as a zip of labels that tools append at any length, is not looked at.
   std::vector<std::uint64_t> aligned;
-  if (std::bit_cast<std::uintptr_t>(bytes.data()) % kAlignment != 0) {
+  if (reinterpret_cast<std::uintptr_t>(bytes.data()) % kAlignment != 0) {
     aligned.resize(bytes.size() / 8 + 3);
     auto *base = reinterpret_cast<std::uint8_t *>(aligned.data());
     const std::size_t skip =
-        (kAlignment - std::bit_cast<std::uintptr_t>(base) % kAlignment) % kAlignment;
+        (kAlignment - reinterpret_cast<std::uintptr_t>(base) % kAlignment) % kAlignment;
     std::copy(bytes.begin(), bytes.end(), base + skip);
     bytes = {base + skip, bytes.size()};
   }

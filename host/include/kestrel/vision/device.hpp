@@ -83,8 +83,8 @@ public:
                                                    ConfidenceMode mode) = 0;
 };
 
-/// A device of `kind` for a named configuration ("edge"): "fast", "rtl", or "remote:URL" for a board
-/// behind a bridge of LiteX, URL one of PATH of a serial port, pty:PATH, tcp://HOST:PORT,
+/// A device of `kind` for a named configuration ("edge"): "fast", "rtl", or "remote:URL" for a
+/// board behind a bridge of LiteX, URL one of PATH of a serial port, pty:PATH, tcp://HOST:PORT,
 /// udp://HOST[:PORT], each with ?OPTION=VALUE&... (docs/board_ulx3s.md). Errors: kNotFound (unknown
 /// kind or configuration), kUnsupported (not part of this build); of a board kInvalidArgument (the
 /// URL), kUnavailable, kTimeout, kParse, kIo (the line), kDevice (no engine or memory there),

@@ -12,12 +12,12 @@
 #include <variant>
 #include <vector>
 
-#include "vision/device/functional_kernels.hpp"
 #include "kestrel/bytes.hpp"
 #include "kestrel/vision/compiler.hpp"
 #include "kestrel/vision/cycle_model.hpp"
 #include "sw_ref/vision/confidence.hpp"
 #include "sw_ref/vision/requant.hpp"
+#include "vision/device/functional_kernels.hpp"
 
 namespace kestrel::hv {
 namespace {

@@ -281,6 +281,18 @@ TEST(RemoteDevice, LessMemoryThanSaid) {
   EXPECT_THAT(device.error().message, HasSubstr("no memory at 0x43fffff0"));
 }
 
+TEST(RemoteDevice, SizesThatNoMemoryHas) {
+  EngineBoard board(1);
+  Faults faults;
+  BridgeServer server(Kind::kTcp, board, faults);
+  for (const char *size : {"0", "12", "0x1000002", "0xC0000004"}) {
+    const auto device = open(server, std::string("&size=") + size);
+    ASSERT_FALSE(device) << size;
+    EXPECT_EQ(device.error().code, ErrorCode::kInvalidArgument) << device.error().message;
+    EXPECT_THAT(device.error().message, HasSubstr("size="));
+  }
+}
+
 TEST(RemoteDevice, TooLargeForTheMemory) {
   EngineBoard board(1);
   Faults faults;

@@ -56,6 +56,11 @@ public:
       return fail(ErrorCode::kInvalidArgument,
                   "engine={:#x} must be a multiple of 4, memory={:#x} of {}", engine, memory,
                   c::kAlignBytes);
+    if (size_ < 16 || size_ % 4 != 0 || memory + size_ > kLast + 1)
+      return fail(ErrorCode::kInvalidArgument,
+                  "size={:#x} must be a multiple of 4, from 16 to the end of the 32-bit addresses "
+                  "behind memory={:#x}",
+                  size_, memory);
     engine_ = static_cast<std::uint32_t>(engine);
     memory_ = static_cast<std::uint32_t>(memory);
     verify_ = verify != 0;

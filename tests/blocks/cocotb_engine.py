@@ -19,9 +19,10 @@ from package import SOFTMAX, Package
 
 PKG, IN, OUT, SCRATCH = 0x000000, 0x400000, 0x500000, 0x600000  # regions of an 8 MiB memory
 
-with open(os.environ["CONTRACT"], encoding="utf-8") as contract:
-    REGISTER = {register["name"]: register["offset"] for register in json.load(contract)["registers"]}
-EXP_TABLE = 0x1000
+with open(os.environ["CONTRACT"], encoding="utf-8") as file:
+    CONTRACT = json.load(file)
+REGISTER = {register["name"]: register["offset"] for register in CONTRACT["registers"]}
+RESET = {register["name"]: register["reset"] for register in CONTRACT["registers"]}
 
 
 def pauses(seed):
@@ -63,7 +64,7 @@ async def runs_a_network(dut):
     async def read(name):
         return await registers.read_dword(REGISTER[name])
 
-    assert await read("ID") == 0x4B485631
+    assert await read("ID") == RESET["ID"]
     assert await read("VERSION") == package.contract_version
     memory.write(PKG, package.image)
     await write("DESC_BASE", PKG + package.descriptor_offset)
@@ -71,7 +72,7 @@ async def runs_a_network(dut):
     for name, base in (("PKG_BASE", PKG), ("IN_BASE", IN), ("OUT_BASE", OUT), ("SCRATCH_BASE", SCRATCH)):
         await write(name, base)
     for i, value in enumerate(package.exponentials):
-        await registers.write_dword(EXP_TABLE + 4 * i, value)
+        await registers.write_dword(CONTRACT["exp_table"]["offset"] + 4 * i, value)
     await write("IRQ_ENABLE", 3)
 
     for i, (x, y) in enumerate(zip(inputs, expected)):

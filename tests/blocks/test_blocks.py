@@ -80,6 +80,7 @@ def fusesoc(work, env, jobs):
 def cocotb(work, env, program, models):
     import numpy
     import tflite_runtime.interpreter as tflite
+    import yaml
 
     seed = int(os.environ.get("KESTREL_SEED", "1"))
     print(f"KESTREL_SEED={seed}")
@@ -91,8 +92,8 @@ def cocotb(work, env, program, models):
     os.environ.update(env, MAKEFLAGS="CFG_CXXFLAGS_PCH_I=-include CFG_GCH_IF_CLANG= PYTHON3=python3")
     from cocotb_tools.runner import get_runner
 
-    files = (ROOT / "rtl/vision/kestrel_vision.core").read_text(encoding="utf-8")
-    listed = [line.strip(" -\n") for line in files.splitlines() if line.strip().startswith("- hv_")]
+    core = yaml.safe_load((ROOT / "rtl/vision/kestrel_vision.core").read_text(encoding="utf-8"))
+    listed = core["filesets"]["rtl"]["files"]
     sources = [work / "contract/hv_pkg.sv", *sorted((ROOT / "rtl/common").glob("*.sv"))]
     sources += [ROOT / "rtl/vision" / name for name in listed]
     runner = get_runner("verilator")

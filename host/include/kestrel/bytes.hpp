@@ -3,7 +3,7 @@
 //
 // Little-endian loads and stores on byte spans, independent of host byte order and alignment.
 // Used for package files, .npy headers, device memory images and wire formats instead of struct
-// casts.
+// casts. Big-endian ones of unsigned integers, for packets in network order.
 #pragma once
 
 #include <bit>
@@ -76,6 +76,35 @@ void append_le(std::vector<std::uint8_t> &out, std::type_identity_t<T> value) {
   const std::size_t offset = out.size();
   out.resize(offset + sizeof(T));
   store_le<T>(out, offset, value);
+}
+
+/// Reads a big-endian `T` at `offset`. Precondition: `offset + sizeof(T) <= bytes.size()`.
+template <std::unsigned_integral T>
+[[nodiscard]] T load_be(std::span<const std::uint8_t> bytes, std::size_t offset = 0) {
+  assert(offset <= bytes.size() && bytes.size() - offset >= sizeof(T));
+  std::uint64_t bits = 0;
+  for (std::size_t i = 0; i < sizeof(T); ++i) {
+    bits = bits << 8 | bytes[offset + i];
+  }
+  return static_cast<T>(bits);
+}
+
+/// Writes `value` big-endian at `offset`. Precondition: `offset + sizeof(T) <= bytes.size()`.
+template <std::unsigned_integral T>
+void store_be(std::span<std::uint8_t> bytes, std::size_t offset, std::type_identity_t<T> value) {
+  assert(offset <= bytes.size() && bytes.size() - offset >= sizeof(T));
+  for (std::size_t i = 0; i < sizeof(T); ++i) {
+    bytes[offset + i] =
+        static_cast<std::uint8_t>(std::uint64_t{value} >> (8 * (sizeof(T) - 1 - i)));
+  }
+}
+
+/// Appends `value` big-endian to `out`.
+template <std::unsigned_integral T>
+void append_be(std::vector<std::uint8_t> &out, std::type_identity_t<T> value) {
+  const std::size_t offset = out.size();
+  out.resize(offset + sizeof(T));
+  store_be<T>(out, offset, value);
 }
 
 /// Views int8 data as bytes (same size, no copy).

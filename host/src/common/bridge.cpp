@@ -7,6 +7,8 @@
 #include <charconv>
 #include <vector>
 
+#include "kestrel/bytes.hpp"
+
 namespace kestrel {
 namespace {
 
@@ -17,16 +19,6 @@ constexpr std::size_t kMaxBurst = 255; // one byte holds it
 constexpr std::size_t kUdpBurst = 128; // well inside a frame of Ethernet
 
 using Milliseconds = std::chrono::milliseconds;
-
-void append_be(std::vector<std::uint8_t> &bytes, std::uint32_t value) {
-  for (int shift = 24; shift >= 0; shift -= 8)
-    bytes.push_back(static_cast<std::uint8_t>(value >> static_cast<unsigned>(shift)));
-}
-
-std::uint32_t load_be(std::span<const std::uint8_t> bytes) {
-  return std::uint32_t{bytes[0]} << 24U | std::uint32_t{bytes[1]} << 16U |
-         std::uint32_t{bytes[2]} << 8U | std::uint32_t{bytes[3]};
-}
 
 bool parse_number(std::string_view text, std::uint64_t &value) {
   int base = 10;
@@ -134,12 +126,12 @@ Result<void> UartBone::read(std::uint32_t address, std::span<std::uint32_t> word
     KESTREL_TRY(expect_quiet());
     const std::size_t count = std::min(words.size(), burst_);
     std::vector<std::uint8_t> bytes = {2, static_cast<std::uint8_t>(count)};
-    append_be(bytes, address / 4);
+    append_be<std::uint32_t>(bytes, address / 4);
     KESTREL_TRY(line_->send(bytes, time_for(bytes.size())));
     bytes.resize(4 * count);
     KESTREL_TRY(line_->receive(bytes, time_for(bytes.size() + 6)));
     for (std::size_t i = 0; i < count; ++i)
-      words[i] = load_be(std::span(bytes).subspan(4 * i));
+      words[i] = load_be<std::uint32_t>(bytes, 4 * i);
     words = words.subspan(count);
     address += static_cast<std::uint32_t>(4 * count);
   }
@@ -151,9 +143,9 @@ Result<void> UartBone::write(std::uint32_t address, std::span<const std::uint32_
     KESTREL_TRY(expect_quiet());
     const std::size_t count = std::min(words.size(), burst_);
     std::vector<std::uint8_t> bytes = {1, static_cast<std::uint8_t>(count)};
-    append_be(bytes, address / 4);
+    append_be<std::uint32_t>(bytes, address / 4);
     for (const std::uint32_t word : words.first(count))
-      append_be(bytes, word);
+      append_be<std::uint32_t>(bytes, word);
     KESTREL_TRY(line_->send(bytes, time_for(bytes.size())));
     words = words.subspan(count);
     address += static_cast<std::uint32_t>(4 * count);
@@ -185,10 +177,10 @@ constexpr std::size_t kEtherboneData = 16; // header, record header, base addres
 std::vector<std::uint8_t> etherbone_packet(std::size_t writes, std::size_t reads,
                                            std::uint32_t base) {
   std::vector<std::uint8_t> packet;
-  append_be(packet, kEtherboneMagic);
-  append_be(packet, 0);
-  append_be(packet, 0x000F'0000U | static_cast<std::uint32_t>(writes << 8U | reads));
-  append_be(packet, base);
+  append_be<std::uint32_t>(packet, kEtherboneMagic);
+  append_be<std::uint32_t>(packet, 0);
+  append_be<std::uint32_t>(packet, 0x000F'0000U | static_cast<std::uint32_t>(writes << 8U | reads));
+  append_be<std::uint32_t>(packet, base);
   return packet;
 }
 
@@ -203,7 +195,7 @@ Result<void> Etherbone::read(std::uint32_t address, std::span<std::uint32_t> wor
       const std::uint32_t serial = ++serial_;
       auto packet = etherbone_packet(0, count, serial);
       for (std::size_t k = 0; k < count; ++k)
-        append_be(packet, address + static_cast<std::uint32_t>(4 * k));
+        append_be<std::uint32_t>(packet, address + static_cast<std::uint32_t>(4 * k));
       KESTREL_TRY(line_->send(packet, timeout_));
       const auto end = std::chrono::steady_clock::now() + timeout_ / kTries;
       std::array<std::uint8_t, 2048> answer{};
@@ -215,14 +207,15 @@ Result<void> Etherbone::read(std::uint32_t address, std::span<std::uint32_t> wor
         if (!got)
           return got.error();
         const std::span<const std::uint8_t> bytes(answer.data(), *got);
-        if (bytes.size() < kEtherboneData || load_be(bytes) >> 16U != kEtherboneMagic >> 16U)
+        if (bytes.size() < kEtherboneData ||
+            load_be<std::uint32_t>(bytes) >> 16U != kEtherboneMagic >> 16U)
           return fail(ErrorCode::kParse, "garbage on the line: {} bytes that are not Etherbone",
                       bytes.size());
         if (bytes[10] != count || bytes.size() < kEtherboneData + 4 * count ||
-            load_be(bytes.subspan(12)) != serial)
+            load_be<std::uint32_t>(bytes, 12) != serial)
           continue; // the late answer to an earlier question
         for (std::size_t k = 0; k < count; ++k)
-          words[k] = load_be(bytes.subspan(kEtherboneData + 4 * k));
+          words[k] = load_be<std::uint32_t>(bytes, kEtherboneData + 4 * k);
         answered = true;
       }
     }
@@ -240,7 +233,7 @@ Result<void> Etherbone::write(std::uint32_t address, std::span<const std::uint32
     const std::size_t count = std::min(words.size(), kUdpBurst);
     auto packet = etherbone_packet(count, 0, address);
     for (const std::uint32_t word : words.first(count))
-      append_be(packet, word);
+      append_be<std::uint32_t>(packet, word);
     KESTREL_TRY(line_->send(packet, timeout_));
     // The answer says that the write before it was taken: no more than one is on its way.
     std::uint32_t word = 0;

@@ -13,6 +13,7 @@
 #include <random>
 #include <unordered_map>
 
+#include "kestrel/bytes.hpp"
 #include "kestrel/contract/wire.hpp"
 #include "kestrel/thc/transport.hpp"
 
@@ -24,16 +25,6 @@ using std::chrono::milliseconds;
 using wire::PacketFlag;
 using wire::PacketType;
 using wire::ValueFormat;
-
-std::uint32_t load_be32(std::span<const std::uint8_t> bytes, std::size_t offset) {
-  return static_cast<std::uint32_t>(bytes[offset]) << 24 |
-         static_cast<std::uint32_t>(bytes[offset + 1]) << 16 |
-         static_cast<std::uint32_t>(bytes[offset + 2]) << 8 | bytes[offset + 3];
-}
-
-std::uint64_t load_be64(std::span<const std::uint8_t> bytes, std::size_t offset) {
-  return std::uint64_t{load_be32(bytes, offset)} << 32 | load_be32(bytes, offset + 4);
-}
 
 /// a - b of sequence numbers, which wrap.
 std::int32_t distance(std::uint32_t a, std::uint32_t b) { return static_cast<std::int32_t>(a - b); }
@@ -214,8 +205,8 @@ struct AggregatorCore::Impl {
       answer_start(from, PacketType::kStartResult, answer, lanes);
       return;
     }
-    const std::uint64_t nonce = load_be64(lanes, 0);
-    const std::uint32_t run = load_be32(lanes, 8);
+    const std::uint64_t nonce = load_be<std::uint64_t>(lanes, 0);
+    const std::uint32_t run = load_be<std::uint32_t>(lanes, 8);
     const auto worker = static_cast<unsigned>(std::countr_zero(header.bitmap));
     auto found = jobs.find(header.job);
     const bool unknown = found == jobs.end();
@@ -333,10 +324,7 @@ struct AggregatorCore::Impl {
     packet.reserve(head.size() + wire::lane_bytes(header.format, lanes));
     packet.assign(head.begin(), head.end());
     for (const float norm : aggregation.largest) {
-      const auto bits = std::bit_cast<std::uint32_t>(norm);
-      for (int shift = 24; shift >= 0; shift -= 8) {
-        packet.push_back(static_cast<std::uint8_t>(bits >> shift));
-      }
+      append_be<std::uint32_t>(packet, std::bit_cast<std::uint32_t>(norm));
     }
     for (const std::uint16_t sum : aggregation.sums) {
       if (!narrow) {
@@ -538,7 +526,7 @@ struct AggregatorCore::Impl {
       using pointer = const float *;
       using reference = float;
       Iterator(std::span<const std::uint8_t> bytes, std::size_t at) : bytes_(bytes), at_(at) {}
-      float operator*() const { return std::bit_cast<float>(load_be32(bytes_, at_)); }
+      float operator*() const { return std::bit_cast<float>(load_be<std::uint32_t>(bytes_, at_)); }
       Iterator &operator++() {
         at_ += 4;
         return *this;

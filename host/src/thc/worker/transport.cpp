@@ -12,6 +12,7 @@
 #include <queue>
 #include <random>
 
+#include "kestrel/bytes.hpp"
 #include "kestrel/contract/wire.hpp"
 
 namespace kestrel::thc {
@@ -205,10 +206,7 @@ private:
     packet_.assign(head.begin(), head.end());
     if (place.item == 0) {
       for (const float norm : chunk.norms) {
-        const auto bits = std::bit_cast<std::uint32_t>(norm);
-        for (int shift = 24; shift >= 0; shift -= 8) {
-          packet_.push_back(static_cast<std::uint8_t>(bits >> shift));
-        }
+        append_be<std::uint32_t>(packet_, std::bit_cast<std::uint32_t>(norm));
       }
     } else {
       const auto from =
@@ -534,10 +532,7 @@ private:
       }
       std::vector<float> norms(chunk.norms.size());
       for (std::size_t i = 0; i < norms.size(); ++i) {
-        std::uint32_t bits = 0;
-        for (std::size_t k = 0; k < 4; ++k) {
-          bits = bits << 8 | lanes[4 * i + k];
-        }
+        const auto bits = load_be<std::uint32_t>(lanes, 4 * i);
         norms[i] = std::bit_cast<float>(bits);
         if (!std::isfinite(norms[i]) || norms[i] < 0.0F) {
           return false;
@@ -635,12 +630,8 @@ private:
 
 std::array<std::uint8_t, kStartBytes> start_lanes(std::uint64_t nonce, std::uint32_t run) {
   std::array<std::uint8_t, kStartBytes> lanes{};
-  for (std::size_t i = 0; i < 8; ++i) {
-    lanes[i] = static_cast<std::uint8_t>(nonce >> (56 - 8 * i));
-  }
-  for (std::size_t i = 0; i < 4; ++i) {
-    lanes[8 + i] = static_cast<std::uint8_t>(run >> (24 - 8 * i));
-  }
+  store_be<std::uint64_t>(lanes, 0, nonce);
+  store_be<std::uint32_t>(lanes, 8, run);
   return lanes;
 }
 

@@ -25,8 +25,7 @@ bool fits_int32(const SumRange &sums, int left_shift) {
 SumRange range_of(const Layer &layer, std::size_t channel, std::int32_t bias) {
   SumRange sums{bias, bias};
   if (layer.is_max) {
-    sums.low -= 128;
-    sums.high += 127;
+    sums.add(1);
     return sums;
   }
   const auto steps = static_cast<std::size_t>(layer.steps());

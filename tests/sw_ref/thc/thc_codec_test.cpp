@@ -417,7 +417,9 @@ TEST(ThcDequantise, IsTheFormula) {
     const std::uint32_t sum =
         source.below(4) == 0 ? (source.below(2) != 0 ? range : 0) : source.below(range + 1);
     const int k = 10 + static_cast<int>(source.below(6));
-    const double m = static_cast<float>(source.real(1.0, 2.0));
+    // Below 2: the unit is that of the norm's exponent.
+    const double m =
+        std::min(static_cast<float>(source.real(1.0, 2.0)), std::nextafter(2.0F, 1.0F));
     const std::int32_t got =
         dequantise(sum, contributors, k, make_scale(static_cast<float>(m), table), table);
     const double clamp =

@@ -492,6 +492,19 @@ def strangers_at_the_aggregator(folder):
 # --- somebody else's parser ----------------------------------------------------------------------
 
 
+def models_that_contradict_themselves(folder):
+    """Refused by the project's own reader or by an error of OpenCV's, not by a crash."""
+    from damaged_onnx import BAD
+    path = folder / "bad.onnx"
+    for name, data in BAD.items():
+        path.write_bytes(data)
+        p = run("dc", "--model", path, "--address", "nowhere", "--workers", "1")
+        refused(p)
+        assert p.returncode == 1 and ("bad.onnx" in p.err or "nowhere" in p.err), f"{name}: status {p.returncode}: {p.err[-200:]}"
+        assert "crashes" not in p.err, f"{name}: {p.err}"
+        assert name != "good" or "nowhere" in p.err, p.err
+
+
 def damaged_models(folder):
     """dc refuses each by name, or serves it; it never dies of it."""
     import random

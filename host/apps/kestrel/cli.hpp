@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -49,8 +50,13 @@ void add_thc_schemes(CLI::App &thc, int &status);
 /// Hands over what was printed. Error: kIo, with the reason, if any of it could not be written.
 [[nodiscard]] Result<void> flush_output();
 
+/// A place below the prefix that the program is installed in (PREFIX/bin/kestrel), if it is there:
+/// an installed tree can be moved as a whole.
+[[nodiscard]] std::optional<std::string> installed(const std::string &place);
+
 /// `folder`, or where the project's models lie: the environment variable KESTREL_MODELS, else
-/// models/ of the source tree that the program was built from.
+/// share/kestrel/models beside the installed program, else models/ of the source tree that the
+/// program was built from.
 [[nodiscard]] std::string models_folder(const std::string &folder);
 
 inline constexpr const char *kEdgeModel = "edge/fmnist_edge_int8.tflite";

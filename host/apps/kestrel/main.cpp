@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <filesystem>
 #include <iostream>
 #include <new>
 #include <system_error>
@@ -18,6 +19,7 @@
 #include <unistd.h>
 
 #include "kestrel/file.hpp"
+#include "kestrel/serve/dc_process.hpp"
 
 namespace kestrel::cli {
 
@@ -60,9 +62,21 @@ std::string models_folder(const std::string &folder) {
   if (!folder.empty()) {
     return folder;
   }
-  const char *from_environment = std::getenv("KESTREL_MODELS");
-  return from_environment != nullptr && *from_environment != '\0' ? from_environment
-                                                                  : KESTREL_MODELS_DIR;
+  if (const char *from_environment = std::getenv("KESTREL_MODELS");
+      from_environment != nullptr && *from_environment != '\0') {
+    return from_environment;
+  }
+  return installed("share/kestrel/models").value_or(KESTREL_MODELS_DIR);
+}
+
+std::optional<std::string> installed(const std::string &place) {
+  const auto program = serve::this_program();
+  if (!program) {
+    return std::nullopt;
+  }
+  const auto path = std::filesystem::path(*program).parent_path().parent_path() / place;
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored) ? std::optional(path.string()) : std::nullopt;
 }
 
 unsigned default_jobs() { return std::max(1U, std::thread::hardware_concurrency()); }

@@ -536,6 +536,19 @@ def damaged_models(folder):
     assert refused_ > 5
 
 
+def pages_state_the_ranges(folder):
+    root = pathlib.Path(__file__).resolve().parents[2]
+    page = (root / "docs/limits.md").read_text()
+    rows = 0
+    for header, table in (("cluster", "kClusterRanges"), ("campaign", "kCampaignRanges")):
+        text = (root / f"host/include/kestrel/esa/{header}.hpp").read_text().replace("kMaxClusterJobs}", "1000}")
+        text = text[text.index(table):]
+        for name, low, high in re.findall(r'\{"([^"]+)", ([^,]+), ([^}]+)\}', text[:text.index("}};")]):
+            assert f"| `{name}` | {low} | {high.replace(chr(39), '')} |" in page, name
+            rows += 1
+    assert rows > 30, rows
+
+
 CASES = [f for name, f in list(globals().items()) if callable(f) and getattr(f, "__code__", None) and
          f.__code__.co_varnames[:1] == ("folder",) and f.__code__.co_argcount == 1]
 

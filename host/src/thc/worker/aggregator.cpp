@@ -236,6 +236,7 @@ struct AggregatorCore::Impl {
                       starts.now.position == header.seq && starts.now.run == run;
     if (unknown || !same || (joined && starts.now.nonce[worker] != nonce)) {
       fresh_start(starts, unknown);
+      forget_beginning(header.job);
       Job &job = starts.now;
       job.fan_in = header.fan_in;
       job.position = header.seq;
@@ -259,6 +260,12 @@ struct AggregatorCore::Impl {
     }
   }
 
+  /// A start that is over no longer waits for its quorum: starts may come faster than that time
+  /// ends.
+  void forget_beginning(std::uint16_t job) {
+    std::erase_if(due[1], [&](const Due &item) { return item.job == job && !item.seq; });
+  }
+
   /// Drops a job that has proved nothing: anybody can send starts. Of those that wait for workers
   /// the longest silent one, else of those that were told to begin.
   bool displace() {
@@ -279,6 +286,7 @@ struct AggregatorCore::Impl {
     }
     ++stats.displaced;
     drop_unfinished(victim->second.now);
+    forget_beginning(victim->first);
     jobs.erase(victim);
     return true;
   }

@@ -190,6 +190,39 @@ Result<void> read_jobs(Fields &top, std::vector<ClusterJob> &jobs) {
 
 } // namespace
 
+Result<TrainingModel> training_model(std::string_view name) {
+  // Parameters in millions, forward and backward milliseconds on a V100.
+  static const std::array<TrainingModel, 6> models = {{
+      {"AlexNet", 61.1, 133, 122},
+      {"ResNet50", 25.6, 99, 223},
+      {"ResNet101", 44.5, 99, 197},
+      {"VGG11", 132.9, 74, 107},
+      {"VGG16", 138.4, 146, 279},
+      {"BERT", 335.2, 31, 198},
+  }};
+  std::string known;
+  for (const TrainingModel &model : models) {
+    if (model.name == name)
+      return model;
+    known += (known.empty() ? "" : ", ") + model.name;
+  }
+  return fail(ErrorCode::kNotFound, "model '{}' is not one of {}", name, known);
+}
+
+const char *to_string(ClusterPolicy policy) {
+  switch (policy) {
+  case ClusterPolicy::kEsa:
+    return "esa";
+  case ClusterPolicy::kAtp:
+    return "atp";
+  case ClusterPolicy::kSwitchMl:
+    return "switchml";
+  case ClusterPolicy::kPsOnly:
+    return "ps";
+  }
+  return "?";
+}
+
 ClusterConfig default_config(ClusterPolicy policy) {
   ClusterConfig c;
   c.policy = policy;

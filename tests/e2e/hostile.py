@@ -212,6 +212,27 @@ def too_little_memory(folder):
                 assert p.returncode in (0, 1, 127), f"{command} {megabytes} MiB: status {p.returncode}: {p.err[-300:]}"
 
 
+def no_thread_can_be_started(folder):
+    def alone():
+        resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+        if os.geteuid() == 0:  # whom the limit does not bind
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+
+    folder.chmod(0o755)
+    # Somebody else may not reach the build folder.
+    program = folder / "kestrel"
+    program.write_bytes(pathlib.Path(PROGRAM).read_bytes())
+    program.chmod(0o755)
+    model = folder / "m.onnx"
+    model.write_bytes((MODELS / "dc/fmnist_dc.onnx").read_bytes())
+    for command in (["dc", "--port", "0", "--model", model], ["aggregator", "--port", "0"]):
+        p = subprocess.run([program, *command], capture_output=True, preexec_fn=alone, timeout=30, text=True)
+        p.err = p.stderr
+        refused(p, "ulimit -u")
+
+
 # --- numbers without a range ---------------------------------------------------------------------
 
 

@@ -22,10 +22,13 @@ for target in "${targets[@]}"; do
   corpus=build/fuzz/corpus/$target
   mkdir -p "$corpus"
   echo "== $target, $seconds s"
+  set +e
   "build/fuzz/bin/fuzz_$target" -max_total_time="$seconds" -rss_limit_mb=1536 -malloc_limit_mb=1024 -timeout=20 -max_len=65536 \
     -artifact_prefix="build/fuzz/found/$target-" -print_final_stats=1 "$corpus" "tests/fuzz/corpus/$target" 2>&1 |
-    grep -E "SUMMARY|ERROR|stat::number_of_executed|stat::peak_rss|Test unit" || true
-  [ "${PIPESTATUS[0]}" -eq 0 ] || failed+=("$target")
+    grep -E "SUMMARY|ERROR|stat::number_of_executed|stat::peak_rss|Test unit"
+  status=${PIPESTATUS[0]}
+  set -e
+  [ "$status" -eq 0 ] || failed+=("$target")
 done
 if [ ${#failed[@]} -gt 0 ]; then
   echo "failed: ${failed[*]}"

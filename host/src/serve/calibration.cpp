@@ -304,10 +304,26 @@ Result<ThresholdTable> parse_threshold_table(std::string_view text, const std::s
   }
   try {
     const Json &steps = json.at("steps");
-    const auto confidence = steps.at("confidence").get<std::vector<std::uint64_t>>();
-    const auto samples = steps.at("samples").get<std::vector<std::uint64_t>>();
-    const auto edge = steps.at("edge_correct").get<std::vector<std::uint64_t>>();
-    const auto dc = steps.at("dc_correct").get<std::vector<std::uint64_t>>();
+    // Json would make whole numbers of any.
+    const auto column = [&](const char *key) -> Result<std::vector<std::uint64_t>> {
+      const Json &values = steps.at(key);
+      std::vector<std::uint64_t> out;
+      if (!values.is_array()) {
+        return fail(ErrorCode::kParse, "{}: \"steps\", {}: not an array", name, key);
+      }
+      for (const Json &value : values) {
+        if (!value.is_number_unsigned()) {
+          return fail(ErrorCode::kParse, "{}: \"steps\", {}: {} is no whole number from 0", name,
+                      key, quote(value));
+        }
+        out.push_back(value.get<std::uint64_t>());
+      }
+      return out;
+    };
+    KESTREL_ASSIGN(const auto confidence, column("confidence"));
+    KESTREL_ASSIGN(const auto samples, column("samples"));
+    KESTREL_ASSIGN(const auto edge, column("edge_correct"));
+    KESTREL_ASSIGN(const auto dc, column("dc_correct"));
     if (samples.size() != confidence.size() || edge.size() != confidence.size() ||
         dc.size() != confidence.size()) {
       return fail(ErrorCode::kParse, "{}: the columns of \"steps\" differ in length", name);

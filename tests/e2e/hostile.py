@@ -78,7 +78,7 @@ class Server:
         return self.process.returncode, time.monotonic() - begin
 
     def connect(self):
-        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
     def ask(self, request):
         with self.connect() as s:
@@ -459,6 +459,16 @@ def one_client_takes_all_connections(folder):
     with Server("dc", "--port", "0", "--max-connections", "16") as dc:
         hoard = [dc.connect() for _ in range(16)]
         time.sleep(1.2)
+        for _ in range(5):
+            answer = dc.ask(infer_request())
+            assert answer.startswith(b"HTTP/1.1 200"), answer[:200]
+        [s.close() for s in hoard]
+        half = b"POST /v2/models/fmnist_dc/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"
+        hoard = []
+        for _ in range(16):
+            hoard.append(dc.connect())
+            hoard[-1].sendall(half)
+        time.sleep(3.3)
         for _ in range(5):
             answer = dc.ask(infer_request())
             assert answer.startswith(b"HTTP/1.1 200"), answer[:200]

@@ -60,9 +60,12 @@ constexpr std::chrono::milliseconds kLinger{2000};
 constexpr unsigned kRetryAfterSeconds = 1;
 /// Bodies up to this size are parsed by all workers at a time.
 constexpr std::size_t kSmallBody = std::size_t{1} << 20;
+constexpr std::chrono::milliseconds kNoMemoryPause{10};
 constexpr const char *kNoMemory = "out of memory; try again later";
-/// A connection that has owed a request for this long makes place for a new one when all are taken.
+/// A connection that has owed a request for this long, or the rest of one, makes place for a new
+/// one when all are taken.
 constexpr std::chrono::milliseconds kIdleGrace{1000};
+constexpr std::chrono::milliseconds kBodyGrace{3000};
 
 struct Reply {
   http::status status = http::status::ok;
@@ -73,6 +76,18 @@ struct Reply {
 
 Reply error_reply(http::status status, std::string_view message) {
   return Reply{status, error_json(message), {}, 0};
+}
+
+/// The answer when there is no memory, even for the words.
+Reply no_memory() noexcept {
+  Reply reply;
+  reply.status = http::status::service_unavailable;
+  try {
+    reply.body = error_json(kNoMemory);
+  } catch (const std::bad_alloc &) {
+    reply.body.clear();
+  }
+  return reply;
 }
 
 http::status status_of(ErrorCode code) {
@@ -386,7 +401,7 @@ public:
   std::optional<Reply> submit(Job job);
   void count(const Reply &reply);
   void accept();
-  /// Closes the connection that has been idle for longest, if one has for kIdleGrace.
+  /// Closes the connection that has been expendable for longest, if one is.
   bool make_place();
 
   const DcServerOptions options_;
@@ -396,6 +411,7 @@ public:
   std::atomic<bool> draining_ = false;
   std::atomic<std::size_t> accepted_ = 0;                ///< jobs taken and not yet answered
   std::mutex large_body_;                                ///< one such body is parsed at a time
+  bool accepting_ = false;                               ///< socket thread only
   std::size_t open_ = 0;                                 ///< sessions, socket thread only
   std::map<Session *, std::weak_ptr<Session>> sessions_; ///< socket thread only
 
@@ -435,8 +451,9 @@ public:
   /// Answers the request at hand. Socket thread.
   void respond(Reply reply);
   void close();
-  /// Since when the connection has owed a request header; nothing while it serves a request.
-  [[nodiscard]] std::optional<Clock::time_point> waiting_since() const { return waiting_since_; }
+  /// From when on the connection may be closed for another one, because it owes a request or the
+  /// rest of it; nothing while a request is served.
+  [[nodiscard]] std::optional<Clock::time_point> expendable() const { return expendable_; }
 
 private:
   void read_header();
@@ -460,7 +477,7 @@ private:
   bool keep_alive_ = false;
   bool head_ = false;    ///< the request at hand is HEAD: its answer has no body
   bool counted_ = false; ///< in server_.accepted_
-  std::optional<Clock::time_point> waiting_since_;
+  std::optional<Clock::time_point> expendable_;
   std::array<char, 16384> dropped_{};
   std::size_t linger_budget_ = 0;
 };
@@ -503,7 +520,7 @@ void Session::read_header() {
   parser_->header_limit(kMaxHeaderBytes);
   parser_->body_limit(server_.options_.max_body_bytes);
   head_ = false;
-  waiting_since_ = Clock::now();
+  expendable_ = Clock::now() + kIdleGrace;
   stream_.expires_after(server_.options_.idle_timeout);
   http::async_read_header(stream_, buffer_, *parser_,
                           [self = shared_from_this()](beast::error_code error, std::size_t) {
@@ -529,7 +546,7 @@ std::optional<Reply> Session::reply_to(beast::error_code error, std::size_t max_
 }
 
 void Session::on_header(beast::error_code error) {
-  waiting_since_.reset();
+  expendable_ = Clock::now() + kBodyGrace;
   head_ = parser_->get().method() == http::verb::head;
   if (error) {
     if (auto reply = reply_to(error, server_.options_.max_body_bytes)) {
@@ -586,6 +603,7 @@ void Session::on_body(beast::error_code error) {
     return;
   }
   stream_.expires_never();
+  expendable_.reset();
   dispatch();
 }
 
@@ -710,10 +728,14 @@ void DcServer::Impl::start_threads() {
   socket_thread_ = std::thread([this] {
     for (;;) {
       try {
+        if (!accepting_ && acceptor_.is_open()) {
+          accept();
+        }
         io_.run();
         return;
       } catch (const std::bad_alloc &) {
         // The handler's session went with it; the others go on.
+        std::this_thread::sleep_for(kNoMemoryPause);
       }
     }
   });
@@ -721,6 +743,7 @@ void DcServer::Impl::start_threads() {
 
 void DcServer::Impl::accept() {
   acceptor_.async_accept([this](beast::error_code error, tcp::socket socket) {
+    accepting_ = false;
     if (!acceptor_.is_open()) {
       return;
     }
@@ -731,6 +754,7 @@ void DcServer::Impl::accept() {
           accept();
         }
       });
+      accepting_ = true; // by the timer
       return;
     }
     {
@@ -747,18 +771,19 @@ void DcServer::Impl::accept() {
     }
     accept();
   });
+  accepting_ = true; // a throw above leaves it false
 }
 
 bool DcServer::Impl::make_place() {
   std::shared_ptr<Session> longest;
   for (const auto &[unused, weak] : sessions_) {
     const auto session = weak.lock();
-    if (session && session->waiting_since() &&
-        (!longest || *session->waiting_since() < *longest->waiting_since())) {
+    if (session && session->expendable() &&
+        (!longest || *session->expendable() < *longest->expendable())) {
       longest = session;
     }
   }
-  if (!longest || Clock::now() - *longest->waiting_since() < kIdleGrace) {
+  if (!longest || Clock::now() < *longest->expendable()) {
     return false;
   }
   longest->close();
@@ -848,16 +873,33 @@ void DcServer::Impl::work(Backend &backend) {
         reply = answered ? std::move(answered).value()
                          : error_reply(status_of(answered.error().code), answered.error().message);
       } catch (const std::bad_alloc &) {
-        reply = error_reply(http::status::service_unavailable, kNoMemory);
+        reply = no_memory();
       } catch (const std::exception &e) {
         reply = error_reply(http::status::internal_server_error, e.what());
       }
     }
     job.body = {};
     // The session dies on the socket thread, not here: its reference moves into the handler.
-    asio::post(io_, [session = std::move(job.session), reply = std::move(reply)]() mutable {
-      session->respond(std::move(reply));
-    });
+    struct Answer {
+      std::shared_ptr<Session> session;
+      Reply reply;
+    };
+    for (std::shared_ptr<Answer> answer;;) {
+      try {
+        if (!answer) {
+          answer = std::make_shared<Answer>();
+          answer->session = std::move(job.session);
+          answer->reply = std::move(reply);
+        }
+        asio::post(io_, [answer] {
+          const std::shared_ptr<Session> session = std::move(answer->session);
+          session->respond(std::move(answer->reply));
+        });
+        break;
+      } catch (const std::bad_alloc &) { // the queue is bounded; some is given back soon
+        std::this_thread::sleep_for(kNoMemoryPause);
+      }
+    }
   }
 }
 

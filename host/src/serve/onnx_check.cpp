@@ -207,8 +207,7 @@ private:
                  fmt::format("its extents say {} values, its data hold another number", count));
     }
     const bool right_field =
-        t.raw_data().size() != 0 || count == 0 ||
-        (t.data_type() == 1 && t.float_data_size() != 0) ||
+        !t.raw_data().empty() || count == 0 || (t.data_type() == 1 && t.float_data_size() != 0) ||
         (t.data_type() == 7 && t.int64_data_size() != 0) ||
         (t.data_type() == 11 && t.double_data_size() != 0) ||
         ((t.data_type() == 12 || t.data_type() == 13) && t.uint64_data_size() != 0) ||

@@ -367,7 +367,7 @@ def nested_bodies(folder):
         before = peak_mib(dc.process.pid)
         for bad in (body, numbers):
             answers = []
-            threads = [threading.Thread(target=lambda: answers.append(dc.ask(post(bad)))) for _ in range(16)]
+            threads = [threading.Thread(target=lambda: answers.append(dc.ask(post(bad)))) for _ in range(8)]
             [t.start() for t in threads]
             [t.join() for t in threads]
             for answer in answers:

@@ -5,7 +5,7 @@
 
 soak.py PROGRAM SECONDS (kestrel_thc on PYTHONPATH). A job of two workers runs on the aggregator under attack and, with the same
 tensors, on one that nobody disturbs: the means must be equal, bit for bit. So must the DC's answers to the same request be. Resident
-memory must not grow after a third of the time. Both servers must end with status 0.
+memory must not grow after a third of the time (KESTREL_SOAK_MEMORY=0: that is not judged, for sanitizers keep what is freed). Both servers must end with status 0.
 """
 import json
 import os
@@ -203,7 +203,7 @@ for name, server in servers.items():
     before, after = max(server.samples[:third] or [0]), max(server.samples[third:] or [0])
     last = sum(server.samples[-5:]) / 5
     print(f"{name}: {before:.0f} MiB at most in the first third, {after:.0f} MiB after, {last:.0f} MiB at the end")
-    if after > 1.25 * before + 64 and last > 1.25 * before:
+    if os.environ.get("KESTREL_SOAK_MEMORY", "1") != "0" and after > 1.25 * before + 64 and last > 1.25 * before:
         wrong.append(f"{name} grows")
     if (status := server.end()) != 0:
         wrong.append(f"{name} ends with {status}")

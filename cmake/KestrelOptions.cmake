@@ -14,6 +14,7 @@ option(KESTREL_WERROR "Compiler warnings are errors" OFF)
 option(KESTREL_NATIVE "Compile for this machine's processor (-march=native); not portable" OFF)
 option(KESTREL_TRACE "Verilate with FST tracing (slower simulation; traces on request)" OFF)
 option(KESTREL_PYTHON_WHEEL "Configure only what the Python wheel is made of (pip install ./python)" OFF)
+option(KESTREL_FUZZ "Build the libFuzzer targets (needs clang; preset fuzz)" OFF)
 set(KESTREL_SANITIZE
     ""
     CACHE STRING "Sanitizers of project code, e.g. 'address,undefined' or 'thread'")

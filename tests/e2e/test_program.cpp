@@ -101,7 +101,7 @@ TEST_F(Program, WrongUseIsRefused) {
       {{"aggregator", "--port", "99999"}, {"--port", "99999", "0 to 65535"}},
       {{"aggregator", "--max-jobs", "99999999999"}, {"--max-jobs", "1 to 65536"}},
       {{"demo", "--jobs", "99999999999"}, {"--jobs", "0 to 65536"}},
-      {{"esa", "campaign", "--loss", "1.5"}, {"--loss", "1.5", "0.0"}},
+      {{"esa", "campaign", "--loss", "1.5"}, {"--loss", "1.5", "0 to 0.5"}},
       {{"thc", "solve", "--granularity", "99999999999"}, {"--granularity", "0 to 4294967295"}},
       {{"dc", "--model", kDc, "--address", "nowhere"}, {"nowhere"}},
       {{"calibrate", "--data", path("nodata")}, {"nodata", "dataset-fashion-mnist"}},

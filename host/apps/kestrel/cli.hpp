@@ -4,8 +4,11 @@
 // What the subcommands of the program share.
 #pragma once
 
+#include <array>
+#include <cerrno>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -13,6 +16,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "kestrel/range.hpp"
 #include "kestrel/result.hpp"
 
 namespace kestrel::cli {
@@ -40,11 +44,19 @@ void add_thc_schemes(CLI::App &thc, int &status);
 /// command's name.
 [[nodiscard]] int finish(std::string_view command, const Result<void> &result);
 
-/// Writes `json` to a file, "-" for standard output. Error: kIo.
+/// Writes `json` to a file in one step (write_file), "-" for standard output. Error: kIo.
 [[nodiscard]] Result<void> write_json(const std::string &path, const nlohmann::json &json);
 
+/// Hands over what was printed. Error: kIo, with the reason, if any of it could not be written.
+[[nodiscard]] Result<void> flush_output();
+
+/// A place below the prefix that the program is installed in (PREFIX/bin/kestrel), if it is there:
+/// an installed tree can be moved as a whole.
+[[nodiscard]] std::optional<std::string> installed(const std::string &place);
+
 /// `folder`, or where the project's models lie: the environment variable KESTREL_MODELS, else
-/// models/ of the source tree that the program was built from.
+/// share/kestrel/models beside the installed program, else models/ of the source tree that the
+/// program was built from.
 [[nodiscard]] std::string models_folder(const std::string &folder);
 
 inline constexpr const char *kEdgeModel = "edge/fmnist_edge_int8.tflite";
@@ -59,14 +71,32 @@ template <typename T>
   const std::string range = fmt::format("{} to {}", low, high);
   return {[low, high, range](std::string &text) -> std::string {
             T value{};
+            errno = 0;
             // CLI11 lets -1 pass for the largest unsigned number.
             const bool good = !(std::is_unsigned_v<T> && text.starts_with('-')) &&
-                              CLI::detail::lexical_cast(text, value) && value >= low &&
-                              value <= high;
+                              CLI::detail::lexical_cast(text, value) && errno != ERANGE &&
+                              value >= low && value <= high;
             return good ? std::string() : fmt::format("Value {} not in range {}", text, range);
           },
           range, "WITHIN"};
 }
+/// The same from a row of a table of ranges, which says so for a number of any type.
+[[nodiscard]] inline CLI::Validator within(const Range &range) {
+  return within<double>(range.low, range.high);
+}
+
+/// Ranges of numbers that several commands take.
+inline constexpr std::array<Range, 4> kRanges{{
+    {"clock-mhz", 0.001, 1e6},
+    {"seconds", 0.001, 1e6},
+    {"share", 0.0, 1.0},
+    {"p", 1e-9, 0.999999},
+}};
+inline const CLI::Validator kClockMhz = within(range_of(kRanges, "clock-mhz"));
+inline const CLI::Validator kSeconds = within(range_of(kRanges, "seconds"));
+inline const CLI::Validator kShare = within(range_of(kRanges, "share"));
+inline const CLI::Validator kClampShare = within(range_of(kRanges, "p"));
+
 inline const CLI::Range kPort(0, 65535);
 inline const CLI::Range kReadLatency(1, 1'000'000);
 

@@ -4,6 +4,7 @@
 // kestrel aggregator: the software aggregator of compressed gradients as a process.
 #include "cli.hpp"
 
+#include <array>
 #include <chrono>
 #include <csignal>
 #include <cstdio>
@@ -57,9 +58,34 @@ Result<thc::ref::Table> make_table(const Options &options) {
   return table;
 }
 
-/// Says which workers fall silent and which come back.
+/// Says which workers fall silent and which come back; looks once a second, and so says no more
+/// than a line a second and thing.
 class Watch {
 public:
+  /// What was dropped or refused since the last look.
+  void look(const thc::AggregatorStats &stats) {
+    const std::array<std::pair<const char *, std::uint64_t>, 7> counts{{
+        {"foreign", stats.foreign},
+        {"malformed", stats.malformed},
+        {"mismatched", stats.mismatched},
+        {"stale", stats.stale},
+        {"of jobs beyond --max-jobs", stats.full},
+        {"of jobs displaced by new ones", stats.displaced},
+        {"repeats throttled", stats.throttled},
+    }};
+    std::string text;
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+      const auto &[name, count] = counts[i];
+      if (count > refused_[i]) {
+        text += fmt::format("{}{} {}", text.empty() ? "" : ", ", count - refused_[i], name);
+      }
+      refused_[i] = count;
+    }
+    if (!text.empty()) {
+      log().warn("refused or dropped: {}", text);
+    }
+  }
+
   void look(const std::vector<thc::JobReport> &jobs) {
     for (const auto &job : jobs) {
       if (const auto [epoch, first] = epochs_.try_emplace(job.job, job.epoch);
@@ -84,6 +110,7 @@ public:
   }
 
 private:
+  std::array<std::uint64_t, 7> refused_{};
   std::map<std::uint16_t, std::uint8_t> epochs_;
   std::map<std::uint16_t, std::vector<std::uint64_t>> missed_;
 };
@@ -94,6 +121,9 @@ nlohmann::json report(const thc::AggregatorStats &s, const std::vector<thc::JobR
                       {"bytes_out", s.bytes_out},
                       {"foreign", s.foreign},
                       {"malformed", s.malformed},
+                      {"full", s.full},
+                      {"displaced", s.displaced},
+                      {"throttled", s.throttled},
                       {"mismatched", s.mismatched},
                       {"starts", s.starts},
                       {"stale", s.stale},
@@ -142,7 +172,7 @@ Result<void> aggregate(Options options) {
                              {"table_tag", thc::table_tag(options.aggregator.table)},
                              {"pid", ::getpid()}};
   fmt::print("{}\n", ready.dump());
-  std::fflush(stdout);
+  KESTREL_TRY(flush_output());
   log().info("aggregating at {} (UDP), table of {} bits and granularity {}; SIGTERM ends",
              server->endpoint(), options.bits, options.granularity);
 
@@ -150,12 +180,14 @@ Result<void> aggregate(Options options) {
   const timespec second{1, 0};
   while (sigtimedwait(&signals, nullptr, &second) < 0) {
     watch.look(server->jobs());
+    watch.look(server->stats());
   }
   const thc::AggregatorStats stats = server->stats();
   log().info("{} datagrams: {} contributions, {} aggregations complete, {} closed by the quorum, "
              "{} duplicates, {} late, {} refused, {} dropped",
              stats.datagrams, stats.contributions, stats.complete, stats.partial, stats.duplicates,
-             stats.late, stats.mismatched + stats.stale, stats.foreign + stats.malformed);
+             stats.late, stats.mismatched + stats.stale + stats.full,
+             stats.foreign + stats.malformed);
   if (!options.json.empty()) {
     KESTREL_TRY(write_json(options.json, report(stats, server->jobs())));
   }
@@ -190,6 +222,7 @@ void add_aggregator(CLI::App &app, int &status) {
       ->check(CLI::Range(1, 255))
       ->capture_default_str();
   command->add_option("--p", options->p, "Share of coordinates that is clamped")
+      ->check(kClampShare)
       ->capture_default_str();
   command
       ->add_option("--values", options->values,

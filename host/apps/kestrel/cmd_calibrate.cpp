@@ -52,6 +52,7 @@ Result<std::vector<bool>> dc_right(const std::string &path, const serve::Labelle
   serve::set_onnx_threads(0);
   serve::OnnxBackendOptions options;
   options.path = path;
+  KESTREL_TRY(serve::try_onnx_backend(options));
   KESTREL_ASSIGN(const auto backend, serve::make_onnx_backend(options));
   const std::size_t classes = static_cast<std::size_t>(backend->info().classes);
   if (backend->info().image_size() != images.image_size()) {
@@ -190,16 +191,16 @@ void add_calibrate(CLI::App &app, int &status) {
       ->check(CLI::Range(1, 1 << 30))
       ->capture_default_str();
   command->add_option("--level", options->level, "Confidence level of the guarantee")
-      ->check(CLI::Range(0.5, 0.999999))
+      ->check(within(0.5, 0.999999))
       ->capture_default_str();
   command
       ->add_option("--allowance", options->allowance,
                    "Accuracy that images in use may lose against these before a target is missed")
-      ->check(CLI::Range(0.0, 0.5))
+      ->check(within(0.0, 0.5))
       ->capture_default_str();
   command->add_option("--targets", options->targets, "Accuracy targets to list")
       ->delimiter(',')
-      ->check(CLI::Range(0.0, 1.0));
+      ->check(kShare);
   command->add_option("--jobs", options->jobs, "Threads; 0: all processors")
       ->check(CLI::Range(0, 65536))
       ->capture_default_str();

@@ -58,6 +58,7 @@ Result<void> serve_model(const Options &options) {
   backend.path =
       options.model.empty() ? models_folder(options.models) + "/" + kDcModel : options.model;
   backend.name = options.name;
+  KESTREL_TRY(serve::try_onnx_backend(backend)); // the process has no threads yet
   const auto workers = static_cast<int>(options.server.workers);
   serve::set_onnx_threads(
       options.threads > 0 ? options.threads
@@ -76,7 +77,7 @@ Result<void> serve_model(const Options &options) {
     ::close(options.ready_fd);
   } else {
     fmt::print("{}\n", ready.dump());
-    std::fflush(stdout);
+    KESTREL_TRY(flush_output());
   }
   log().info("serving '{}' ({}) at {}; SIGTERM drains and ends", server->model().name, backend.path,
              server->url());
@@ -93,7 +94,7 @@ Result<void> serve_model(const Options &options) {
       }
     }
   });
-  const bool drained = server->drain_and_stop(std::chrono::seconds(options.drain_seconds));
+  const bool drained = server->drain(std::chrono::seconds(options.drain_seconds));
   ended = true;
   impatient.join();
   const serve::DcServerStats stats = server->stats();
@@ -109,9 +110,13 @@ Result<void> serve_model(const Options &options) {
                                           {"client_errors", stats.client_errors},
                                           {"server_errors", stats.server_errors}}));
   }
-  if (!drained) {
-    return fail(ErrorCode::kTimeout, "requests were still unanswered after {} s and were dropped",
-                options.drain_seconds);
+  if (!drained) { // what runs in the model cannot be interrupted, and the time is up
+    const auto dropped =
+        fail(ErrorCode::kTimeout, "requests were still unanswered after {} s and were dropped",
+             options.drain_seconds);
+    const int status = finish("dc", dropped);
+    std::fflush(nullptr);
+    ::_exit(status);
   }
   return {};
 }

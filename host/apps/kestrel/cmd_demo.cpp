@@ -306,12 +306,12 @@ void add_demo(CLI::App &app, int &status) {
       ->check(CLI::Range(0, 1 << 30))
       ->capture_default_str();
   command->add_option("--min-accuracy", job.min_accuracy, "Accuracy asked of the answers, 0..1")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(kShare)
       ->capture_default_str();
   command->add_option("--dc", job.dc.url, "Use the DC server at this address")->type_name("URL");
   command->add_option("--dc-name", job.dc.model, "Name of its model")->capture_default_str();
   command->add_option("--dc-timeout", options->response_seconds, "Seconds a DC answer may take")
-      ->check(CLI::PositiveNumber)
+      ->check(kSeconds)
       ->capture_default_str();
   command->add_option("--batch", job.batch, "Images in one request to the DC")
       ->check(CLI::Range(1, 1024))
@@ -333,7 +333,7 @@ void add_demo(CLI::App &app, int &status) {
   command->add_option("--config", job.config, "Engine configuration: " + config_names())
       ->capture_default_str();
   command->add_option("--clock-mhz", job.device.clock_mhz, "Assumed clock for latencies")
-      ->check(CLI::PositiveNumber)
+      ->check(kClockMhz)
       ->capture_default_str();
   command->add_option("--read-latency", job.device.read_latency, "Of external memory, in cycles")
       ->check(kReadLatency)

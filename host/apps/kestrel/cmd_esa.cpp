@@ -5,11 +5,11 @@
 #include "cli.hpp"
 
 #include <filesystem>
-#include <fstream>
 #include <memory>
 
 #include "kestrel/esa/device.hpp"
 #include "kestrel/esa/io.hpp"
+#include "kestrel/file.hpp"
 
 namespace kestrel::cli {
 namespace {
@@ -22,24 +22,9 @@ struct SwitchOptions {
   std::string json;
 };
 
-Result<std::string> read_text(const std::string &path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (!file.good() && !file.eof()) {
-    return fail(ErrorCode::kIo, "{}: cannot be read", path);
-  }
-  return text;
-}
-
-Result<void> write_bytes(const std::string &path, const char *data, std::size_t size) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file.write(data, static_cast<std::streamsize>(size));
-  file.close();
-  if (!file) {
-    return fail(ErrorCode::kIo, "{}: cannot be written", path);
-  }
-  return {};
-}
+/// Of a configuration, and of a file of packets.
+constexpr std::int64_t kMaxConfigBytes = std::int64_t{16} << 20;
+constexpr std::int64_t kMaxPacketBytes = std::int64_t{1} << 30;
 
 bool is_pcapng(const std::string &path) {
   return std::filesystem::path(path).extension() == ".pcapng";
@@ -47,7 +32,7 @@ bool is_pcapng(const std::string &path) {
 
 Result<std::vector<esa::Ingress>> read_packets(const std::string &path,
                                                const esa::SwitchConfig &config) {
-  KESTREL_ASSIGN(const std::string text, read_text(path));
+  KESTREL_ASSIGN(const std::string text, read_text(path, kMaxPacketBytes));
   std::vector<esa::Ingress> frames;
   if (is_pcapng(path)) {
     auto parsed =
@@ -103,7 +88,7 @@ nlohmann::json counters_json(const esa::SwitchDevice &device, std::uint64_t last
 }
 
 Result<void> run_switch(const SwitchOptions &options) {
-  KESTREL_ASSIGN(const std::string text, read_text(options.config));
+  KESTREL_ASSIGN(const std::string text, read_text(options.config, kMaxConfigBytes));
   auto config = esa::parse_switch_config(text);
   if (!config) {
     return fail(config.error().code, "{}: {}", options.config, config.error().message);
@@ -115,16 +100,14 @@ Result<void> run_switch(const SwitchOptions &options) {
   KESTREL_ASSIGN(const auto frames, read_packets(options.input, *config));
   KESTREL_ASSIGN(const auto out, (*device)->run(frames));
   if (is_pcapng(options.output)) {
-    const auto bytes = esa::make_pcapng(out, config->model.ports);
-    KESTREL_TRY(
-        write_bytes(options.output, reinterpret_cast<const char *>(bytes.data()), bytes.size()));
+    KESTREL_TRY(write_file(options.output, esa::make_pcapng(out, config->model.ports)));
   } else {
     std::string lines;
     for (const esa::Egress &egress : out) {
       lines += esa::packet_line(egress);
       lines += '\n';
     }
-    KESTREL_TRY(write_bytes(options.output, lines.data(), lines.size()));
+    KESTREL_TRY(write_file(options.output, lines));
   }
   const nlohmann::json summary = counters_json(**device, out.empty() ? 0 : out.back().cycle);
   if (!options.json.empty()) {

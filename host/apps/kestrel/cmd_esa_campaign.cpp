@@ -127,40 +127,40 @@ void add_esa_campaign(CLI::App &esa, int &status) {
                       "What becomes of completed slots: free, hold, via_ps (default for atp)");
   command->add_option("--device", c.device, "fast or rtl")->capture_default_str();
   command->add_option("--packets", c.packets, "Offered to the switch, at least")
-      ->check(within<std::uint64_t>())
+      ->check(within(std::uint64_t{1}, std::uint64_t{1'000'000'000'000}))
       ->capture_default_str();
   command->add_option("--slots", c.model.slots, "Of the switch")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
   command->add_option("--lanes", c.model.lanes, "32-bit lanes of a slot")
-      ->check(within<std::uint32_t>())
+      ->check(within(2U, 2048U))
       ->capture_default_str();
   command->add_option("--seed", c.seed, "Of everything random")
       ->check(within<std::uint64_t>())
       ->capture_default_str();
   command->add_option("--loss", c.loss, "Share of frames on each link")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(within(range_of(esa::kCampaignRanges, "loss")))
       ->capture_default_str();
   command->add_option("--duplicate", c.duplicate, "Share of frames")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(within(range_of(esa::kCampaignRanges, "duplicate")))
       ->capture_default_str();
   command->add_option("--reorder", c.reorder, "Share of frames")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(within(range_of(esa::kCampaignRanges, "reorder")))
       ->capture_default_str();
   command->add_option("--damage", c.damage, "Share of frames to the switch")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(within(range_of(esa::kCampaignRanges, "damage")))
       ->capture_default_str();
   command->add_option("--malformed", c.malformed, "Packets more, share")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(within(range_of(esa::kCampaignRanges, "malformed")))
       ->capture_default_str();
   command->add_option("--death", c.death, "Share of jobs that lose a worker")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(within(range_of(esa::kCampaignRanges, "death")))
       ->capture_default_str();
   command->add_option("--restart", c.restart, "Share of jobs whose PS restarts")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(within(range_of(esa::kCampaignRanges, "restart")))
       ->capture_default_str();
   command->add_option("--straggler", c.straggler, "Share of workers")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(within(range_of(esa::kCampaignRanges, "straggler")))
       ->capture_default_str();
   command->add_option("--json", options->json, "The tally for machines, - for stdout")
       ->type_name("FILE");

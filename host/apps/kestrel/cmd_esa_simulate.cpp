@@ -5,10 +5,10 @@
 #include "cli.hpp"
 
 #include <chrono>
-#include <fstream>
 #include <memory>
 
 #include "kestrel/esa/cluster.hpp"
+#include "kestrel/file.hpp"
 
 namespace kestrel::cli {
 namespace {
@@ -47,8 +47,8 @@ nlohmann::json outcome_json(const esa::ClusterVariant &variant, const esa::Clust
 }
 
 Result<void> simulate(const Options &options) {
-  std::ifstream file(options.scenario, std::ios::binary);
-  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  constexpr std::int64_t kMaxScenarioBytes = std::int64_t{16} << 20;
+  KESTREL_ASSIGN(const std::string text, read_text(options.scenario, kMaxScenarioBytes));
   auto scenario = esa::parse_scenario(text);
   if (!scenario)
     return fail(scenario.error().code, "{}: {}", options.scenario, scenario.error().message);
@@ -93,7 +93,7 @@ void add_esa_simulate(CLI::App &esa, int &status) {
       esa.add_subcommand("simulate", "Job completion times of a cluster around the switch");
   command->add_option("scenario", options->scenario, "scenario as JSON; docs/esa_cluster.md")
       ->required()
-      ->check(CLI::ExistingFile);
+      ->type_name("FILE");
   command->add_option("--json", options->json, "write the results to FILE, - for standard output")
       ->type_name("FILE");
   command

@@ -32,11 +32,18 @@ Result<void> info(const Options &options) {
     }
     return {};
   }
+  std::string places;
+  if (const auto pages = installed(KESTREL_INSTALL_DOC)) {
+    places += fmt::format("pages in {}\n", *pages);
+  }
+  if (const auto python = installed(KESTREL_INSTALL_PYTHON)) {
+    places += fmt::format("Python package kestrel_thc in {} (for PYTHONPATH)\n", *python);
+  }
   nlohmann::json configs = nlohmann::json::array();
   std::string text =
-      fmt::format("kestrel {}\nmodels in {}\n\n{:<8} {:>9} {:>10} {:>11} {:>5}  {:<5}"
+      fmt::format("kestrel {}\nmodels in {}\n{}\n{:<8} {:>9} {:>10} {:>11} {:>5}  {:<5}"
                   "  {}\n",
-                  KESTREL_VERSION, models_folder({}), "config", "MAC/cycle", "activation",
+                  KESTREL_VERSION, models_folder({}), places, "config", "MAC/cycle", "activation",
                   "weight ring", "bus", "rtl", "for");
   for (const contract::Config &config : contract::kConfigs) {
     const std::string name(config.name);

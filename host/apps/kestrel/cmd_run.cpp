@@ -222,7 +222,7 @@ void add_run(CLI::App &app, int &status) {
       ->check(kReadLatency)
       ->capture_default_str();
   command->add_option("--clock-mhz", options->device_options.clock_mhz, "Assumed clock")
-      ->check(CLI::PositiveNumber)
+      ->check(kClockMhz)
       ->capture_default_str();
   command->add_option("--seed", options->device_options.seed, "Of uninitialised state (rtl)")
       ->check(within<std::uint64_t>())

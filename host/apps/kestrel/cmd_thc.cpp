@@ -276,6 +276,7 @@ void add_table_options(CLI::App *command, TableOptions &table) {
       ->check(within<unsigned>())
       ->capture_default_str();
   command->add_option("--p", table.p, "Share of coordinates that the clamp may cut")
+      ->check(kClampShare)
       ->capture_default_str();
 }
 
@@ -340,7 +341,7 @@ void add_round_trip(CLI::App *parent, int &status) {
       ->check(kReadLatency)
       ->capture_default_str();
   command->add_option("--clock-mhz", arguments->device_options.clock_mhz, "Assumed clock")
-      ->check(CLI::PositiveNumber)
+      ->check(kClockMhz)
       ->capture_default_str();
   command->add_option("--trace", arguments->device_options.trace_path, "Waveforms (rtl)")
       ->type_name("FILE.fst");

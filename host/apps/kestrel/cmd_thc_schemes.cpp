@@ -190,11 +190,12 @@ void add_thc_schemes(CLI::App &thc, int &status) {
       ->check(within<unsigned>())
       ->capture_default_str();
   command->add_option("--p", options->p, "Share of coordinates that the clamp may cut (thc, uhc)")
+      ->check(kClampShare)
       ->capture_default_str();
   command
       ->add_option("--common", options->common,
                    "Share of each gradient's power that all workers have in common; 1: equal")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(kShare)
       ->capture_default_str();
   command->add_option("--data", options->data, "Distribution: gaussian or lognormal")
       ->check(CLI::IsMember({"gaussian", "lognormal"}))

@@ -5,11 +5,21 @@
 #include "cli.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
-#include <fstream>
+#include <filesystem>
+#include <iostream>
+#include <new>
+#include <system_error>
 #include <thread>
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "kestrel/file.hpp"
+#include "kestrel/serve/dc_process.hpp"
 
 namespace kestrel::cli {
 
@@ -30,24 +40,43 @@ Result<void> write_json(const std::string &path, const nlohmann::json &json) {
       json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
   if (path == "-") {
     fmt::print("{}", text);
+    return flush_output();
+  }
+  return write_file(path, text);
+}
+
+Result<void> flush_output() {
+  errno = 0;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) {
     return {};
   }
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file << text;
-  file.close();
-  if (!file) {
-    return fail(ErrorCode::kIo, "{}: cannot be written", path);
+  // An earlier write failed, and its reason is gone: another one will say it.
+  if (errno == 0 && ::write(STDOUT_FILENO, "\n", 1) == 1) {
+    errno = EIO;
   }
-  return {};
+  return fail(ErrorCode::kIo, "standard output: cannot be written: {}",
+              std::generic_category().message(errno));
 }
 
 std::string models_folder(const std::string &folder) {
   if (!folder.empty()) {
     return folder;
   }
-  const char *from_environment = std::getenv("KESTREL_MODELS");
-  return from_environment != nullptr && *from_environment != '\0' ? from_environment
-                                                                  : KESTREL_MODELS_DIR;
+  if (const char *from_environment = std::getenv("KESTREL_MODELS");
+      from_environment != nullptr && *from_environment != '\0') {
+    return from_environment;
+  }
+  return installed("share/kestrel/models").value_or(KESTREL_MODELS_DIR);
+}
+
+std::optional<std::string> installed(const std::string &place) {
+  const auto program = serve::this_program();
+  if (!program) {
+    return std::nullopt;
+  }
+  const auto path = std::filesystem::path(*program).parent_path().parent_path() / place;
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored) ? std::optional(path.string()) : std::nullopt;
 }
 
 unsigned default_jobs() { return std::max(1U, std::thread::hardware_concurrency()); }
@@ -60,10 +89,39 @@ bool is_command(CLI::App &app, const std::string &name) {
                      [&](const CLI::App *command) { return command->get_name() == name; });
 }
 
+/// A standard stream that was closed gets its number back, so that no file of the program's comes
+/// to lie there and takes what is printed. Printing to it fails, as it should.
+void hold_standard_streams() {
+  for (int fd = 0; fd < 3; ++fd) {
+    if (::fcntl(fd, F_GETFD) < 0) {
+      (void)::open("/dev/null", fd == 1 ? O_RDONLY : O_RDWR); // takes the lowest free number: fd
+    }
+  }
+}
+
+/// What ended the program, in words that name the cause.
+std::string words_of(const std::exception &e) {
+  if (dynamic_cast<const std::bad_alloc *>(&e) != nullptr) {
+    return "out of memory (or over its limit: ulimit -v)";
+  }
+  if (const auto *error = dynamic_cast<const std::system_error *>(&e)) {
+    if (error->code() == std::errc::resource_unavailable_try_again) {
+      return fmt::format("no thread can be started: the limit of processes (ulimit -u) or of "
+                         "memory is reached ({})",
+                         error->code().message());
+    }
+    if (std::ferror(stdout) != 0) {
+      return fmt::format("standard output: cannot be written: {}", error->code().message());
+    }
+  }
+  return e.what();
+}
+
 } // namespace
 } // namespace kestrel::cli
 
 int main(int argc, char **argv) {
+  kestrel::cli::hold_standard_streams();
   try {
     CLI::App app{
         "Kestrel: FPGA accelerators, simulated cycle by cycle or bit-exactly fast: int8 vision\n"
@@ -100,11 +158,16 @@ int main(int argc, char **argv) {
     try {
       app.parse(argc, argv);
     } catch (const CLI::ParseError &e) {
-      return app.exit(e);
+      status = app.exit(e);
+    }
+    std::cout.flush();
+    if (const auto written = kestrel::cli::flush_output(); !written && status == 0) {
+      fmt::print(stderr, "kestrel: {}\n", written.error().message);
+      status = 1;
     }
     return status;
   } catch (const std::exception &e) {
-    fmt::print(stderr, "kestrel: {}\n", e.what());
+    fmt::print(stderr, "kestrel: {}\n", kestrel::cli::words_of(e));
     return 1;
   }
 }

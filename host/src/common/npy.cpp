@@ -7,7 +7,7 @@
 #include <limits>
 #include <optional>
 
-#include "common/file.hpp"
+#include "kestrel/file.hpp"
 
 namespace kestrel {
 namespace {

@@ -6,6 +6,7 @@ list(
   "${CMAKE_CURRENT_LIST_DIR}/bridge.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/byte_line.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/file.cpp"
+  "${CMAKE_CURRENT_LIST_DIR}/json.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/log.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/npy.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/progress.cpp")

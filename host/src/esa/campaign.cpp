@@ -496,17 +496,18 @@ Result<void> Campaign::round(std::uint16_t first_job) {
 } // namespace
 
 Result<CampaignTally> run_campaign(const CampaignConfig &config) {
-  for (const auto &[name, share] :
-       {std::pair{"loss", config.loss}, std::pair{"duplicate", config.duplicate},
-        std::pair{"reorder", config.reorder}, std::pair{"damage", config.damage},
-        std::pair{"malformed", config.malformed}, std::pair{"death", config.death},
-        std::pair{"restart", config.restart}, std::pair{"straggler", config.straggler}}) {
-    if (!(share >= 0 && share <= 1)) {
-      return fail(ErrorCode::kInvalidArgument, "{}: {} is not in 0..1", name, share);
-    }
+  for (const auto &[name, value] :
+       {std::pair{"packets", static_cast<double>(config.packets)},
+        std::pair{"slots", static_cast<double>(config.model.slots)},
+        std::pair{"lanes", static_cast<double>(config.model.lanes)}, std::pair{"loss", config.loss},
+        std::pair{"duplicate", config.duplicate}, std::pair{"reorder", config.reorder},
+        std::pair{"damage", config.damage}, std::pair{"malformed", config.malformed},
+        std::pair{"death", config.death}, std::pair{"restart", config.restart},
+        std::pair{"straggler", config.straggler}}) {
+    KESTREL_TRY(check_range(kCampaignRanges, name, value));
   }
-  if (config.model.ports < 8 || config.model.lanes < 2) {
-    return fail(ErrorCode::kInvalidArgument, "ports, lanes: a campaign needs 8 and 2");
+  if (config.model.ports < 8) {
+    return fail(ErrorCode::kInvalidArgument, "ports: a campaign needs 8");
   }
   if (config.model.policy == ref::Policy::kSwitchMl && config.model.slots < 12) {
     return fail(ErrorCode::kInvalidArgument, "slots: six SwitchML pools need 12");

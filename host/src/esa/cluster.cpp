@@ -118,41 +118,48 @@ Result<void> check(const ClusterConfig &c, const std::vector<ClusterJob> &jobs) 
   const auto refuse = [](const char *field, const char *rule) {
     return fail(ErrorCode::kInvalidArgument, "{}: {}", field, rule);
   };
-  if (c.slots < 1 || c.slots > ref::kMaxSlots)
-    return refuse("slots", "must be 1 to 65536");
+  const auto within = [](const char *field, auto value) {
+    return check_range(kClusterRanges, field, static_cast<double>(value));
+  };
+  KESTREL_TRY(within("slots", c.slots));
   if (c.completed == ref::Completed::kHold)
     return refuse("completed", "the cluster simulation has 'free' and 'via_ps'");
-  if (c.downgrade_shift > 7)
-    return refuse("downgrade_shift", "must be 0 to 7");
-  if (!(c.link_gbps > 0) || !(c.link_delay_us >= 0) || !(c.switch_latency_us >= 0))
-    return refuse("link", "rate must be positive, delays not negative");
-  if (!(c.loss >= 0.0 && c.loss < 0.5))
-    return refuse("loss", "must be at least 0 and below 0.5");
-  if (c.window_start < 1 || c.window_max < c.window_start || c.window_max > kIndices - 1)
-    return refuse("window", "1 <= window_start <= window_max <= 4095 must hold");
-  if (c.queue_packets < 1 || !(c.timeout_us > 0) || !(c.reminder_us >= 0))
-    return refuse("queue_packets, timeout_us, reminder_us", "must be positive (reminder may be 0)");
-  if (!(c.scale >= 1.0))
-    return refuse("scale", "must be at least 1");
-  if (!(c.jitter >= 0.0 && c.jitter < 1.0))
-    return refuse("jitter", "must be at least 0 and below 1");
-  if (c.layers < 1 || c.layers > 256)
-    return refuse("layers", "must be 1 to 256");
-  if (jobs.empty() || jobs.size() > 1000)
-    return refuse("jobs", "must be 1 to 1000");
+  KESTREL_TRY(within("downgrade_shift", c.downgrade_shift));
+  KESTREL_TRY(within("priority.comm", c.priority.comm));
+  KESTREL_TRY(within("priority.work", c.priority.work));
+  KESTREL_TRY(within("priority.layer", c.priority.layer));
+  KESTREL_TRY(within("link_gbps", c.link_gbps));
+  KESTREL_TRY(within("link_delay_us", c.link_delay_us));
+  KESTREL_TRY(within("switch_latency_us", c.switch_latency_us));
+  KESTREL_TRY(within("ecn_packets", c.ecn_packets));
+  KESTREL_TRY(within("queue_packets", c.queue_packets));
+  KESTREL_TRY(within("loss", c.loss));
+  KESTREL_TRY(within("window_start", c.window_start));
+  KESTREL_TRY(within("window_max", c.window_max));
+  if (c.window_max < c.window_start)
+    return refuse("window_max", "is below window_start");
+  KESTREL_TRY(within("out_of_order", c.out_of_order));
+  KESTREL_TRY(within("reminder_us", c.reminder_us));
+  KESTREL_TRY(within("timeout_us", c.timeout_us));
+  KESTREL_TRY(within("scale", c.scale));
+  KESTREL_TRY(within("jitter", c.jitter));
+  KESTREL_TRY(within("layers", c.layers));
+  KESTREL_TRY(within("max_events", c.max_events));
+  KESTREL_TRY(within("jobs", jobs.size()));
   for (const ClusterJob &job : jobs) {
-    if (job.workers < 1 || job.workers > kPsPort)
-      return refuse("workers", "must be 1 to 31");
-    if (job.iterations < 1)
-      return refuse("iterations", "must be at least 1");
-    if (!(job.start_ms >= 0.0))
-      return refuse("start_ms", "must not be negative");
-    if (!(job.model.parameters_m > 0) || !(job.model.forward_ms >= 0) ||
-        !(job.model.backward_ms >= 0))
-      return refuse("model", "parameters must be positive, times not negative");
+    KESTREL_TRY(within("workers", job.workers));
+    KESTREL_TRY(within("iterations", job.iterations));
+    KESTREL_TRY(within("start_ms", job.start_ms));
+    KESTREL_TRY(within("parameters_m", job.model.parameters_m));
+    KESTREL_TRY(within("forward_ms", job.model.forward_ms));
+    KESTREL_TRY(within("backward_ms", job.model.backward_ms));
     const double packets = job.model.parameters_m * 1e6 / c.scale / kLanes * job.iterations;
     if (packets > 4e9)
       return refuse("iterations", "more than 2^32 sequence numbers; raise scale");
+    constexpr double kLongestMs = 1e9; // a ninth of what the clock holds
+    const double compute = job.model.forward_ms + job.model.backward_ms;
+    if ((job.start_ms + job.iterations * compute) / c.scale > kLongestMs)
+      return refuse("iterations", "compute times of more than 1e9 ms; raise scale");
   }
   if (c.device != "model")
     for (const ClusterJob &job : jobs)
@@ -200,6 +207,12 @@ public:
         return fail(ErrorCode::kResourceLimit,
                     "{} events simulated and {} jobs have not ended; raise scale or max_events",
                     outcome_.events, running);
+      constexpr std::size_t kMaxWaiting = std::size_t{4} << 20;
+      if (queue_.size() > kMaxWaiting)
+        return fail(ErrorCode::kResourceLimit,
+                    "{} packets and timers are waiting: the links are too slow for timeout_us and "
+                    "the windows",
+                    queue_.size());
       const Event event = queue_.top();
       queue_.pop();
       ++outcome_.events;
@@ -770,39 +783,6 @@ private:
 };
 
 } // namespace
-
-Result<TrainingModel> training_model(std::string_view name) {
-  // Parameters in millions, forward and backward milliseconds on a V100.
-  static const std::array<TrainingModel, 6> models = {{
-      {"AlexNet", 61.1, 133, 122},
-      {"ResNet50", 25.6, 99, 223},
-      {"ResNet101", 44.5, 99, 197},
-      {"VGG11", 132.9, 74, 107},
-      {"VGG16", 138.4, 146, 279},
-      {"BERT", 335.2, 31, 198},
-  }};
-  std::string known;
-  for (const TrainingModel &model : models) {
-    if (model.name == name)
-      return model;
-    known += (known.empty() ? "" : ", ") + model.name;
-  }
-  return fail(ErrorCode::kNotFound, "model '{}' is not one of {}", name, known);
-}
-
-const char *to_string(ClusterPolicy policy) {
-  switch (policy) {
-  case ClusterPolicy::kEsa:
-    return "esa";
-  case ClusterPolicy::kAtp:
-    return "atp";
-  case ClusterPolicy::kSwitchMl:
-    return "switchml";
-  case ClusterPolicy::kPsOnly:
-    return "ps";
-  }
-  return "?";
-}
 
 Result<ClusterOutcome> simulate_cluster(const ClusterConfig &config,
                                         const std::vector<ClusterJob> &jobs) {

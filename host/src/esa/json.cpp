@@ -5,8 +5,7 @@
 #include <bit>
 #include <initializer_list>
 
-#include <nlohmann/json.hpp>
-
+#include "common/json.hpp"
 #include "kestrel/esa/io.hpp"
 
 namespace kestrel::esa {
@@ -41,8 +40,8 @@ Result<std::size_t> place(const std::array<std::string_view, N> &names, const js
       return static_cast<std::size_t>(it - names.begin());
     }
   }
-  return fail(ErrorCode::kInvalidArgument, "{}: {} is none of {}", field,
-              value.dump(-1, ' ', true, json::error_handler_t::replace), names_of(names));
+  return fail(ErrorCode::kInvalidArgument, "{}: {} is none of {}", field, quote(value),
+              names_of(names));
 }
 
 Result<std::int64_t> integer(const json &value, std::string_view field, std::int64_t low,
@@ -50,8 +49,8 @@ Result<std::int64_t> integer(const json &value, std::string_view field, std::int
   const bool unsigned_beyond = value.is_number_unsigned() && value.get<std::uint64_t>() > INT64_MAX;
   if (!value.is_number_integer() || unsigned_beyond || value.get<std::int64_t>() < low ||
       value.get<std::int64_t>() > high) {
-    return fail(ErrorCode::kInvalidArgument, "{}: {} is no integer in {}..{}", field,
-                value.dump(-1, ' ', true, json::error_handler_t::replace), low, high);
+    return fail(ErrorCode::kInvalidArgument, "{}: {} is no integer in {}..{}", field, quote(value),
+                low, high);
   }
   return value.get<std::int64_t>();
 }
@@ -83,17 +82,14 @@ Result<bool> boolean(const json &object, const char *field) {
 Result<void> only(const json &object, std::initializer_list<std::string_view> known) {
   for (const auto &[name, value] : object.items()) {
     if (std::find(known.begin(), known.end(), name) == known.end()) {
-      return fail(ErrorCode::kInvalidArgument, "{}: no such field", name);
+      return fail(ErrorCode::kInvalidArgument, "{}: no such field", shortened(name));
     }
   }
   return {};
 }
 
 Result<json> parse(std::string_view text) {
-  json value = json::parse(text.begin(), text.end(), nullptr, false);
-  if (value.is_discarded()) {
-    return fail(ErrorCode::kParse, "not JSON");
-  }
+  KESTREL_ASSIGN(json value, parse_json(text));
   if (!value.is_object()) {
     return fail(ErrorCode::kParse, "not a JSON object");
   }

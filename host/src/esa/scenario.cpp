@@ -3,8 +3,7 @@
 #include <map>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
+#include "common/json.hpp"
 #include "kestrel/esa/cluster.hpp"
 
 namespace kestrel::esa {
@@ -76,7 +75,7 @@ public:
     for (const auto &[name, value] : json_.items())
       if (!known_.contains(name))
         return fail(ErrorCode::kInvalidArgument, "{}: unknown field",
-                    where_.empty() ? name : where_ + "." + name);
+                    path(shortened(name).c_str()));
     return {};
   }
 
@@ -150,7 +149,9 @@ Result<TrainingModel> read_model(Fields &job) {
   KESTREL_TRY(fields.check_object());
   TrainingModel model;
   if (fields.has("name"))
-    model.name = fields.at("name").is_string() ? fields.at("name").get<std::string>() : "";
+    model.name = fields.at("name").is_string()
+                     ? shortened(fields.at("name").get_ref<const std::string &>())
+                     : "";
   for (const auto &[name, value] :
        {std::pair{"parameters_m", &model.parameters_m}, std::pair{"forward_ms", &model.forward_ms},
         std::pair{"backward_ms", &model.backward_ms}}) {
@@ -176,14 +177,51 @@ Result<void> read_jobs(Fields &top, std::vector<ClusterJob> &jobs) {
     KESTREL_TRY(fields.number("start_ms", job.start_ms));
     KESTREL_TRY(fields.integer("count", count));
     KESTREL_TRY(fields.no_others());
-    if (count < 1 || count > 1000)
-      return fail(ErrorCode::kInvalidArgument, "{}: must be 1 to 1000", fields.path("count"));
+    if (count < 1 || count > kMaxClusterJobs)
+      return fail(ErrorCode::kInvalidArgument, "{}: must be 1 to {}", fields.path("count"),
+                  kMaxClusterJobs);
+    if (jobs.size() + count > kMaxClusterJobs)
+      return fail(ErrorCode::kResourceLimit, "jobs: more than {} with their counts",
+                  kMaxClusterJobs);
     jobs.insert(jobs.end(), count, job);
   }
   return {};
 }
 
 } // namespace
+
+Result<TrainingModel> training_model(std::string_view name) {
+  // Parameters in millions, forward and backward milliseconds on a V100.
+  static const std::array<TrainingModel, 6> models = {{
+      {"AlexNet", 61.1, 133, 122},
+      {"ResNet50", 25.6, 99, 223},
+      {"ResNet101", 44.5, 99, 197},
+      {"VGG11", 132.9, 74, 107},
+      {"VGG16", 138.4, 146, 279},
+      {"BERT", 335.2, 31, 198},
+  }};
+  std::string known;
+  for (const TrainingModel &model : models) {
+    if (model.name == name)
+      return model;
+    known += (known.empty() ? "" : ", ") + model.name;
+  }
+  return fail(ErrorCode::kNotFound, "model '{}' is not one of {}", name, known);
+}
+
+const char *to_string(ClusterPolicy policy) {
+  switch (policy) {
+  case ClusterPolicy::kEsa:
+    return "esa";
+  case ClusterPolicy::kAtp:
+    return "atp";
+  case ClusterPolicy::kSwitchMl:
+    return "switchml";
+  case ClusterPolicy::kPsOnly:
+    return "ps";
+  }
+  return "?";
+}
 
 ClusterConfig default_config(ClusterPolicy policy) {
   ClusterConfig c;
@@ -209,9 +247,7 @@ ClusterConfig default_config(ClusterPolicy policy) {
 }
 
 Result<ClusterScenario> parse_scenario(std::string_view text) {
-  const Json json = Json::parse(text, nullptr, false);
-  if (json.is_discarded())
-    return fail(ErrorCode::kParse, "the scenario is not JSON");
+  KESTREL_ASSIGN(const Json json, parse_json(text));
   Fields top(json, "");
   if (!json.is_object())
     return fail(ErrorCode::kParse, "the scenario is not an object");
@@ -220,9 +256,12 @@ Result<ClusterScenario> parse_scenario(std::string_view text) {
 
   Json variants = Json::array();
   if (top.has("variants")) {
-    variants = top.at("variants");
-    if (!variants.is_array() || variants.empty())
+    const Json &given = top.at("variants");
+    if (!given.is_array() || given.empty())
       return fail(ErrorCode::kInvalidArgument, "variants: must be an array of at least one");
+    if (given.size() > kMaxClusterVariants)
+      return fail(ErrorCode::kResourceLimit, "variants: more than {}", kMaxClusterVariants);
+    variants = given;
   } else {
     for (const auto &[name, policy] : kPolicies)
       variants.push_back({{"name", name}, {"policy", name}});
@@ -239,7 +278,7 @@ Result<ClusterScenario> parse_scenario(std::string_view text) {
     if (fields.has("name")) {
       if (!fields.at("name").is_string())
         return fail(ErrorCode::kParse, "{}: is not a string", fields.path("name"));
-      variant.name = fields.at("name").get<std::string>();
+      variant.name = shortened(fields.at("name").get_ref<const std::string &>());
     }
     KESTREL_TRY(read_config(fields, variant.config));
     KESTREL_TRY(fields.no_others());

@@ -6,13 +6,12 @@
 #include <array>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 
 #include <boost/math/special_functions/beta.hpp>
-#include <nlohmann/json.hpp>
 
-#include "common/file.hpp"
+#include "common/json.hpp"
+#include "kestrel/file.hpp"
 #include "serve/sha256.hpp"
 
 namespace kestrel::serve {
@@ -289,7 +288,11 @@ std::string to_json(const ThresholdTable &table) {
 }
 
 Result<ThresholdTable> parse_threshold_table(std::string_view text, const std::string &name) {
-  const Json json = Json::parse(text, nullptr, false);
+  const auto parsed = parse_json(text);
+  const Json json = parsed ? *parsed : Json();
+  if (!parsed && parsed.error().message.find("not JSON") == std::string::npos) {
+    return fail(parsed.error().code, "{}: {}", name, parsed.error().message);
+  }
   if (!json.is_object() || !json.contains("kestrel_threshold_table")) {
     return fail(ErrorCode::kParse, "{}: not a threshold table (kestrel calibrate writes one)",
                 name);
@@ -297,14 +300,30 @@ Result<ThresholdTable> parse_threshold_table(std::string_view text, const std::s
   if (json["kestrel_threshold_table"] != kTableVersion) {
     return fail(ErrorCode::kVersionMismatch,
                 "{}: threshold table of version {}, {} is supported; run kestrel calibrate again",
-                name, json["kestrel_threshold_table"].dump(), kTableVersion);
+                name, quote(json["kestrel_threshold_table"]), kTableVersion);
   }
   try {
     const Json &steps = json.at("steps");
-    const auto confidence = steps.at("confidence").get<std::vector<std::uint64_t>>();
-    const auto samples = steps.at("samples").get<std::vector<std::uint64_t>>();
-    const auto edge = steps.at("edge_correct").get<std::vector<std::uint64_t>>();
-    const auto dc = steps.at("dc_correct").get<std::vector<std::uint64_t>>();
+    // Json would make whole numbers of any.
+    const auto column = [&](const char *key) -> Result<std::vector<std::uint64_t>> {
+      const Json &values = steps.at(key);
+      std::vector<std::uint64_t> out;
+      if (!values.is_array()) {
+        return fail(ErrorCode::kParse, "{}: \"steps\", {}: not an array", name, key);
+      }
+      for (const Json &value : values) {
+        if (!value.is_number_unsigned()) {
+          return fail(ErrorCode::kParse, "{}: \"steps\", {}: {} is no whole number from 0", name,
+                      key, quote(value));
+        }
+        out.push_back(value.get<std::uint64_t>());
+      }
+      return out;
+    };
+    KESTREL_ASSIGN(const auto confidence, column("confidence"));
+    KESTREL_ASSIGN(const auto samples, column("samples"));
+    KESTREL_ASSIGN(const auto edge, column("edge_correct"));
+    KESTREL_ASSIGN(const auto dc, column("dc_correct"));
     if (samples.size() != confidence.size() || edge.size() != confidence.size() ||
         dc.size() != confidence.size()) {
       return fail(ErrorCode::kParse, "{}: the columns of \"steps\" differ in length", name);
@@ -322,7 +341,7 @@ Result<ThresholdTable> parse_threshold_table(std::string_view text, const std::s
     const auto selector = json.at("selector").get<std::string>();
     if (selector != "top1" && selector != "margin") {
       return fail(ErrorCode::kParse, "{}: selector '{}' is neither top1 nor margin", name,
-                  selector);
+                  shortened(selector));
     }
     auto calibration = Calibration::from_steps(
         std::move(list), selector == "top1" ? Selector::kTop1 : Selector::kMargin,
@@ -346,15 +365,12 @@ Result<ThresholdTable> parse_threshold_table(std::string_view text, const std::s
 }
 
 Result<void> save_threshold_table(const ThresholdTable &table, const std::string &path) {
-  const std::string text = to_json(table);
-  return write_file(path,
-                    std::span(reinterpret_cast<const std::uint8_t *>(text.data()), text.size()));
+  return write_file(path, to_json(table));
 }
 
 Result<ThresholdTable> load_threshold_table(const std::string &path) {
-  KESTREL_ASSIGN(const auto bytes, read_file(path, kMaxTableBytes));
-  return parse_threshold_table(
-      std::string_view(reinterpret_cast<const char *>(bytes.data()), bytes.size()), path);
+  KESTREL_ASSIGN(const std::string text, read_text(path, kMaxTableBytes));
+  return parse_threshold_table(text, path);
 }
 
 Result<std::string> file_sha256(const std::string &path) {

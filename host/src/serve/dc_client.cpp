@@ -181,6 +181,7 @@ private:
   void connect(Connection &c);
   void send(Connection &c);
   void receive(Connection &c);
+  void receive_body(Connection &c);
   /// An exchange broke. A kept-alive connection may have been closed by the server meanwhile: then
   /// one more try on a fresh one.
   void broken(Connection &c, beast::error_code error, const char *doing);
@@ -282,6 +283,21 @@ void DcClient::Impl::send(Connection &c) {
 void DcClient::Impl::receive(Connection &c) {
   c.parser.emplace();
   c.parser->body_limit(options_.max_response_bytes);
+  // The header alone first: room for a body is made as its announced length says.
+  http::async_read_header(
+      c.stream, c.buffer, *c.parser, [this, &c](beast::error_code error, std::size_t) {
+        if (error) {
+          broken(c, error, "reading the answer");
+        } else if (const auto length = c.parser->content_length();
+                   length && *length > options_.max_response_bytes) {
+          broken(c, http::make_error_code(http::error::body_limit), "reading the answer");
+        } else {
+          receive_body(c);
+        }
+      });
+}
+
+void DcClient::Impl::receive_body(Connection &c) {
   http::async_read(c.stream, c.buffer, *c.parser, [this, &c](beast::error_code error, std::size_t) {
     if (error) {
       broken(c, error, "reading the answer");

@@ -20,7 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <nlohmann/json.hpp>
+#include "common/json.hpp"
 
 namespace kestrel::serve {
 namespace {
@@ -207,8 +207,10 @@ Result<DcProcess> DcProcess::start(const DcProcessOptions &options) {
       }
     }
   }
-  const auto json =
-      nlohmann::json::parse(line.substr(0, line.find('\n')), nullptr, /*allow_exceptions=*/false);
+  const nlohmann::json json = [&]() -> nlohmann::json {
+    auto parsed = parse_json(std::string_view(line).substr(0, line.find('\n')));
+    return parsed ? std::move(*parsed) : nlohmann::json();
+  }();
   if (!json.is_object() || !json.contains("url") || !json["url"].is_string()) {
     auto status = wait_for(pid, std::chrono::milliseconds(ended ? 1000 : 0));
     if (!status) {

@@ -20,12 +20,17 @@
 #include <cmath>
 #include <condition_variable>
 #include <deque>
+#include <iterator>
 #include <map>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <string_view>
+#include <system_error>
 #include <thread>
 #include <vector>
+
+#include <malloc.h>
 
 #include <nlohmann/json.hpp>
 
@@ -53,6 +58,14 @@ constexpr std::uint32_t kMaxHeaderBytes = 8192;
 /// long, so that closing does not reset the connection before the peer has read the answer.
 constexpr std::chrono::milliseconds kLinger{2000};
 constexpr unsigned kRetryAfterSeconds = 1;
+/// Bodies up to this size are parsed by all workers at a time.
+constexpr std::size_t kSmallBody = std::size_t{1} << 20;
+constexpr std::chrono::milliseconds kNoMemoryPause{10};
+constexpr const char *kNoMemory = "out of memory; try again later";
+/// A connection that has owed a request for this long, or the rest of one, makes place for a new
+/// one when all are taken.
+constexpr std::chrono::milliseconds kIdleGrace{1000};
+constexpr std::chrono::milliseconds kBodyGrace{3000};
 
 struct Reply {
   http::status status = http::status::ok;
@@ -63,6 +76,18 @@ struct Reply {
 
 Reply error_reply(http::status status, std::string_view message) {
   return Reply{status, error_json(message), {}, 0};
+}
+
+/// The answer when there is no memory, even for the words.
+Reply no_memory() noexcept {
+  Reply reply;
+  reply.status = http::status::service_unavailable;
+  try {
+    reply.body = error_json(kNoMemory);
+  } catch (const std::bad_alloc &) {
+    reply.body.clear();
+  }
+  return reply;
 }
 
 http::status status_of(ErrorCode code) {
@@ -120,10 +145,42 @@ std::optional<std::vector<std::string>> segments(std::string_view target) {
   return out;
 }
 
+/// The path of a target in absolute form ("http://host/path"), any other as it is.
+std::string_view origin_form(std::string_view target) {
+  constexpr std::string_view kScheme = "http://";
+  if (target.size() < kScheme.size() ||
+      !beast::iequals({target.data(), kScheme.size()}, {kScheme.data(), kScheme.size()})) {
+    return target;
+  }
+  target.remove_prefix(kScheme.size());
+  const std::size_t path = target.find_first_of("/?#");
+  return path == std::string_view::npos || target[path] != '/' ? "/" : target.substr(path);
+}
+
+/// Why it is uncertain where this request ends or whom it is for (RFC 9112, 3.2 and 6.1); after
+/// such a request nothing on the connection can be trusted.
+template <typename Request> std::optional<std::string> framing_error(const Request &request) {
+  const auto codings = request.equal_range(http::field::transfer_encoding);
+  if (codings.first != codings.second) {
+    const auto value = codings.first->value();
+    if (std::next(codings.first) != codings.second || !beast::iequals(value, "chunked")) {
+      return "transfer encodings other than one \"chunked\" are not supported";
+    }
+    if (request.find(http::field::content_length) != request.end()) {
+      return "both Transfer-Encoding and Content-Length are given";
+    }
+  }
+  const auto hosts = request.count(http::field::host);
+  if (hosts > 1 || (hosts == 0 && request.version() >= 11)) {
+    return "an HTTP/1.1 request has one Host field";
+  }
+  return std::nullopt;
+}
+
 /// The endpoint that a request means, or the reply that refuses it.
 std::variant<Endpoint, Reply> route(http::verb method, std::string_view target,
                                     const ModelInfo &model) {
-  const auto path = segments(target);
+  const auto path = segments(origin_form(target));
   if (!path) {
     return error_reply(http::status::bad_request, "the request target is not a path");
   }
@@ -224,9 +281,36 @@ Result<std::vector<float>> pixels_of(Tensor &tensor) {
               tensor.name, to_string(tensor.datatype()));
 }
 
-Result<Reply> infer(Backend &backend, std::string_view body, std::size_t max_batch) {
+/// Reads a body. The tree of a large one takes up to 16 times its size, so that one is read at a
+/// time, however many workers there are.
+Result<InferRequest> read_request(std::string_view body, const DcServerOptions &options,
+                                  std::mutex &large_body) {
+  const std::uint64_t limit =
+      std::max<std::uint64_t>(kMaxJsonTree, std::uint64_t{16} * options.max_body_bytes);
+  if (body.size() <= kSmallBody) {
+    return parse_infer_request(body, limit);
+  }
+  const std::lock_guard lock(large_body);
+  auto request = parse_infer_request(body, limit);
+  ::malloc_trim(0); // the tree's memory would stay with this thread's arena
+  return request;
+}
+
+/// True for UTF-8 text.
+bool is_utf8(const std::string &text) {
+  try {
+    (void)Json(text).dump();
+    return true;
+  } catch (const Json::type_error &) {
+    return false;
+  }
+}
+
+Result<Reply> infer(Backend &backend, std::string_view body, const DcServerOptions &options,
+                    std::mutex &large_body) {
   const ModelInfo &model = backend.info();
-  KESTREL_ASSIGN(InferRequest request, parse_infer_request(body));
+  const std::size_t max_batch = options.max_batch;
+  KESTREL_ASSIGN(InferRequest request, read_request(body, options, large_body));
   if (request.inputs.size() != 1 || request.inputs.front().name != kInputName) {
     return fail(ErrorCode::kInvalidArgument, "model '{}' takes one input tensor, named '{}'",
                 model.name, kInputName);
@@ -317,13 +401,17 @@ public:
   std::optional<Reply> submit(Job job);
   void count(const Reply &reply);
   void accept();
+  /// Closes the connection that has been expendable for longest, if one is.
+  bool make_place();
 
   const DcServerOptions options_;
   const ModelInfo model_;
   std::vector<std::unique_ptr<Backend>> backends_;
 
   std::atomic<bool> draining_ = false;
-  std::atomic<std::size_t> unanswered_ = 0;              ///< requests whose header was read
+  std::atomic<std::size_t> accepted_ = 0;                ///< jobs taken and not yet answered
+  std::mutex large_body_;                                ///< one such body is parsed at a time
+  bool accepting_ = false;                               ///< socket thread only
   std::size_t open_ = 0;                                 ///< sessions, socket thread only
   std::map<Session *, std::weak_ptr<Session>> sessions_; ///< socket thread only
 
@@ -363,6 +451,9 @@ public:
   /// Answers the request at hand. Socket thread.
   void respond(Reply reply);
   void close();
+  /// From when on the connection may be closed for another one, because it owes a request or the
+  /// rest of it; nothing while a request is served.
+  [[nodiscard]] std::optional<Clock::time_point> expendable() const { return expendable_; }
 
 private:
   void read_header();
@@ -385,7 +476,8 @@ private:
   std::variant<Endpoint, Reply> route_ = Endpoint::kServer;
   bool keep_alive_ = false;
   bool head_ = false;    ///< the request at hand is HEAD: its answer has no body
-  bool counted_ = false; ///< in server_.unanswered_
+  bool counted_ = false; ///< in server_.accepted_
+  std::optional<Clock::time_point> expendable_;
   std::array<char, 16384> dropped_{};
   std::size_t linger_budget_ = 0;
 };
@@ -397,7 +489,7 @@ Session::Session(tcp::socket socket, DcServer::Impl &server)
 
 Session::~Session() {
   if (counted_) {
-    --server_.unanswered_;
+    --server_.accepted_;
   }
   --server_.open_;
   server_.sessions_.erase(this);
@@ -428,6 +520,7 @@ void Session::read_header() {
   parser_->header_limit(kMaxHeaderBytes);
   parser_->body_limit(server_.options_.max_body_bytes);
   head_ = false;
+  expendable_ = Clock::now() + kIdleGrace;
   stream_.expires_after(server_.options_.idle_timeout);
   http::async_read_header(stream_, buffer_, *parser_,
                           [self = shared_from_this()](beast::error_code error, std::size_t) {
@@ -453,6 +546,8 @@ std::optional<Reply> Session::reply_to(beast::error_code error, std::size_t max_
 }
 
 void Session::on_header(beast::error_code error) {
+  expendable_ = Clock::now() + kBodyGrace;
+  head_ = parser_->get().method() == http::verb::head;
   if (error) {
     if (auto reply = reply_to(error, server_.options_.max_body_bytes)) {
       respond_and_end(std::move(*reply));
@@ -461,11 +556,12 @@ void Session::on_header(beast::error_code error) {
     }
     return;
   }
-  ++server_.unanswered_;
-  counted_ = true;
   const auto &request = parser_->get();
+  if (auto refusal = framing_error(request)) {
+    respond_and_end(error_reply(http::status::bad_request, *refusal));
+    return;
+  }
   keep_alive_ = request.keep_alive();
-  head_ = request.method() == http::verb::head;
   const auto target = request.target();
   route_ = route(request.method(), {target.data(), target.size()}, server_.model_);
   if (const auto *endpoint = std::get_if<Endpoint>(&route_);
@@ -507,6 +603,7 @@ void Session::on_body(beast::error_code error) {
     return;
   }
   stream_.expires_never();
+  expendable_.reset();
   dispatch();
 }
 
@@ -520,9 +617,13 @@ void Session::dispatch() {
     respond(server_.answer(endpoint));
     return;
   }
+  counted_ = true;
+  ++server_.accepted_;
   auto refused =
       server_.submit(Job{shared_from_this(), std::move(parser_->get().body()), Clock::now()});
   if (refused) {
+    counted_ = false;
+    --server_.accepted_;
     respond(std::move(*refused));
   }
 }
@@ -561,7 +662,7 @@ void Session::respond(Reply reply) {
 void Session::on_written(beast::error_code error) {
   if (counted_) {
     counted_ = false;
-    --server_.unanswered_;
+    --server_.accepted_;
   }
   if (error) {
     close();
@@ -624,11 +725,25 @@ void DcServer::Impl::start_threads() {
   for (auto &backend : backends_) {
     workers_.emplace_back([this, &backend] { work(*backend); });
   }
-  socket_thread_ = std::thread([this] { io_.run(); });
+  socket_thread_ = std::thread([this] {
+    for (;;) {
+      try {
+        if (!accepting_ && acceptor_.is_open()) {
+          accept();
+        }
+        io_.run();
+        return;
+      } catch (const std::bad_alloc &) {
+        // The handler's session went with it; the others go on.
+        std::this_thread::sleep_for(kNoMemoryPause);
+      }
+    }
+  });
 }
 
 void DcServer::Impl::accept() {
   acceptor_.async_accept([this](beast::error_code error, tcp::socket socket) {
+    accepting_ = false;
     if (!acceptor_.is_open()) {
       return;
     }
@@ -639,19 +754,40 @@ void DcServer::Impl::accept() {
           accept();
         }
       });
+      accepting_ = true; // by the timer
       return;
     }
     {
       const std::lock_guard lock(stats_mutex_);
       ++stats_.connections;
     }
-    const bool full = open_ >= options_.max_connections;
-    if (open_ < 2 * options_.max_connections) {
-      auto session = std::make_shared<Session>(std::move(socket), *this);
-      full ? session->refuse() : session->start();
-    } // else: closed without a word, so that being refused cannot pile up either
+    try {
+      const bool full = open_ >= options_.max_connections && !make_place();
+      if (open_ < 2 * options_.max_connections) {
+        auto session = std::make_shared<Session>(std::move(socket), *this);
+        full ? session->refuse() : session->start();
+      } // else: closed without a word, so that being refused cannot pile up either
+    } catch (const std::bad_alloc &) { // this connection is closed, others go on
+    }
     accept();
   });
+  accepting_ = true; // a throw above leaves it false
+}
+
+bool DcServer::Impl::make_place() {
+  std::shared_ptr<Session> longest;
+  for (const auto &[unused, weak] : sessions_) {
+    const auto session = weak.lock();
+    if (session && session->expendable() &&
+        (!longest || *session->expendable() < *longest->expendable())) {
+      longest = session;
+    }
+  }
+  if (!longest || Clock::now() < *longest->expendable()) {
+    return false;
+  }
+  longest->close();
+  return true;
 }
 
 Reply DcServer::Impl::answer(Endpoint endpoint) const {
@@ -733,17 +869,37 @@ void DcServer::Impl::work(Backend &backend) {
       reply = error_reply(http::status::service_unavailable, "waited too long in the queue");
     } else {
       try {
-        auto answered = infer(backend, job.body, options_.max_batch);
+        auto answered = infer(backend, job.body, options_, large_body_);
         reply = answered ? std::move(answered).value()
                          : error_reply(status_of(answered.error().code), answered.error().message);
+      } catch (const std::bad_alloc &) {
+        reply = no_memory();
       } catch (const std::exception &e) {
         reply = error_reply(http::status::internal_server_error, e.what());
       }
     }
+    job.body = {};
     // The session dies on the socket thread, not here: its reference moves into the handler.
-    asio::post(io_, [session = std::move(job.session), reply = std::move(reply)]() mutable {
-      session->respond(std::move(reply));
-    });
+    struct Answer {
+      std::shared_ptr<Session> session;
+      Reply reply;
+    };
+    for (std::shared_ptr<Answer> answer;;) {
+      try {
+        if (!answer) {
+          answer = std::make_shared<Answer>();
+          answer->session = std::move(job.session);
+          answer->reply = std::move(reply);
+        }
+        asio::post(io_, [answer] {
+          const std::shared_ptr<Session> session = std::move(answer->session);
+          session->respond(std::move(answer->reply));
+        });
+        break;
+      } catch (const std::bad_alloc &) { // the queue is bounded; some is given back soon
+        std::this_thread::sleep_for(kNoMemoryPause);
+      }
+    }
   }
 }
 
@@ -790,11 +946,23 @@ Result<std::unique_ptr<DcServer>> DcServer::start(const DcServerOptions &options
   std::vector<std::unique_ptr<Backend>> backends;
   for (std::size_t i = 0; i < options.workers; ++i) {
     KESTREL_ASSIGN(auto backend, factory());
+    if (!is_utf8(backend->info().name)) {
+      return fail(ErrorCode::kInvalidArgument,
+                  "DC server: the model's name is not UTF-8 text, which URLs and answers are made "
+                  "of; give another with --name");
+    }
     backends.push_back(std::move(backend));
   }
   auto impl = std::make_unique<Impl>(options, std::move(backends));
   KESTREL_TRY(impl->listen());
-  impl->start_threads();
+  try {
+    impl->start_threads();
+  } catch (const std::system_error &e) {
+    return fail(ErrorCode::kResourceLimit,
+                "DC server: a thread cannot be started, the limit of processes (ulimit -u) or of "
+                "memory is reached ({})",
+                e.code().message());
+  }
   return std::unique_ptr<DcServer>(new DcServer(std::move(impl)));
 }
 
@@ -815,16 +983,20 @@ DcServerStats DcServer::stats() const {
 
 void DcServer::begin_drain() { impl_->draining_ = true; }
 
-bool DcServer::drain_and_stop(std::chrono::milliseconds timeout) {
+bool DcServer::drain(std::chrono::milliseconds timeout) {
   begin_drain();
   const auto end = Clock::now() + timeout;
-  // Nothing unanswered for a moment, not just for an instant: a request may be on its way in.
-  int quiet = 0;
-  while (quiet < 10 && Clock::now() < end) {
+  // Only what was accepted counts: requests that are refused or half sent hold up nothing. An
+  // answer still under way to its reader is not given yet.
+  const auto settled = std::min(end, Clock::now() + std::chrono::milliseconds(20)); // on their way
+  while (Clock::now() < settled || (impl_->accepted_ != 0 && Clock::now() < end)) {
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    quiet = impl_->unanswered_ == 0 ? quiet + 1 : 0;
   }
-  const bool drained = impl_->unanswered_ == 0;
+  return impl_->accepted_ == 0;
+}
+
+bool DcServer::drain_and_stop(std::chrono::milliseconds timeout) {
+  const bool drained = drain(timeout);
   impl_->stop();
   return drained;
 }

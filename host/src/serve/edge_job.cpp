@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <mutex>
 #include <optional>
+#include <system_error>
 #include <thread>
 
 #include "kestrel/contract/vision.hpp"
@@ -50,7 +51,11 @@ Result<void> for_each_index(std::size_t count, unsigned workers, const std::stri
   std::vector<std::thread> threads;
   const auto wanted = static_cast<unsigned>(std::min<std::size_t>(std::max(1U, workers), count));
   for (unsigned w = 1; w < wanted; ++w) {
-    threads.emplace_back(work, w);
+    try {
+      threads.emplace_back(work, w);
+    } catch (const std::system_error &) {
+      break; // no more threads are to be had: those that run do the work
+    }
   }
   work(0);
   for (std::thread &thread : threads) {

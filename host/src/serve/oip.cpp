@@ -7,56 +7,21 @@
 #include <limits>
 #include <type_traits>
 
+#include "common/json.hpp"
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 namespace kestrel::serve {
 namespace {
 
 using Json = nlohmann::json;
 
-/// The parser builds a tree, so a body of brackets alone would cost many times its size: depth is
-/// bounded on the text first.
-bool too_deep(std::string_view text) {
-  int depth = 0;
-  bool in_string = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (in_string) {
-      if (c == '\\') {
-        ++i;
-      } else if (c == '"') {
-        in_string = false;
-      }
-    } else if (c == '"') {
-      in_string = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > kMaxJsonDepth) {
-        return true;
-      }
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
+Result<Json> parse_object(std::string_view text, std::uint64_t tree_bytes) {
+  KESTREL_ASSIGN(Json json, parse_json(text, {kMaxJsonDepth, tree_bytes}));
+  if (!json.is_object()) {
+    return fail(ErrorCode::kInvalidArgument, "the body is a JSON {}, not an object",
+                json.type_name());
   }
-  return false;
-}
-
-Result<Json> parse_object(std::string_view text) {
-  if (too_deep(text)) {
-    return fail(ErrorCode::kParse, "JSON nested deeper than {} levels", kMaxJsonDepth);
-  }
-  try {
-    Json json = Json::parse(text);
-    if (!json.is_object()) {
-      return fail(ErrorCode::kInvalidArgument, "the body is a JSON {}, not an object",
-                  json.type_name());
-    }
-    return json;
-  } catch (const Json::parse_error &e) {
-    return fail(ErrorCode::kParse, "not JSON: error at byte {} of {}", e.byte, text.size());
-  } catch (const Json::exception &) { // a number too large for double
-    return fail(ErrorCode::kParse, "not usable JSON: a number is out of range");
-  }
+  return json;
 }
 
 /// Leaves of `value` in order; arrays may nest up to `rank` levels.
@@ -124,7 +89,7 @@ Result<std::vector<T>> read_data(const Json &data, const std::string &name, std:
     return true;
   });
   if (!ok) {
-    return fail(ErrorCode::kInvalidArgument, "tensor '{}': {}", name,
+    return fail(ErrorCode::kInvalidArgument, "tensor '{}': {}", shortened(name),
                 wrong.empty() ? "data nested deeper than its shape" : wrong);
   }
   if (out.size() != count) {
@@ -205,9 +170,10 @@ Result<Tensor> read_tensor(const Json &json, const std::string &where, bool requ
     if (!extent.is_number_unsigned() || extent.get<std::uint64_t>() < 1 ||
         extent.get<std::uint64_t>() > kMaxElements ||
         (count *= extent.get<std::uint64_t>()) > kMaxElements) {
-      return fail(ErrorCode::kInvalidArgument,
-                  "tensor '{}': shape {} is not made of positive integers of a sensible size",
-                  tensor.name, shape->dump());
+      return fail(
+          ErrorCode::kInvalidArgument,
+          "tensor '{}': its shape is not made of positive integers of a sensible size, but of {}",
+          shortened(tensor.name), quote(extent));
     }
     tensor.shape.push_back(extent.get<std::int64_t>());
   }
@@ -335,8 +301,8 @@ const Tensor *InferResponse::find(std::string_view name) const noexcept {
   return nullptr;
 }
 
-Result<InferRequest> parse_infer_request(std::string_view text) {
-  KESTREL_ASSIGN(const Json json, parse_object(text));
+Result<InferRequest> parse_infer_request(std::string_view text, std::uint64_t tree_bytes) {
+  KESTREL_ASSIGN(const Json json, parse_object(text, tree_bytes));
   InferRequest request;
   KESTREL_ASSIGN(request.id, read_id(json));
   KESTREL_TRY(check_parameters(json, "request", true));
@@ -359,7 +325,7 @@ Result<InferRequest> parse_infer_request(std::string_view text) {
 }
 
 Result<InferResponse> parse_infer_response(std::string_view text) {
-  KESTREL_ASSIGN(const Json json, parse_object(text));
+  KESTREL_ASSIGN(const Json json, parse_object(text, kMaxJsonTree));
   InferResponse response;
   KESTREL_ASSIGN(response.model_name, string_member(json, "model_name", "response"));
   if (member(json, "model_version") != nullptr) {
@@ -406,9 +372,9 @@ std::string error_json(std::string_view message) {
 }
 
 std::optional<std::string> error_of(std::string_view text) {
-  const Json json = too_deep(text) ? Json() : Json::parse(text, nullptr, false);
-  if (json.is_object()) {
-    if (const auto it = json.find("error"); it != json.end() && it->is_string()) {
+  const auto json = parse_json(text, {kMaxJsonDepth, kMaxJsonTree});
+  if (json && json->is_object()) {
+    if (const auto it = json->find("error"); it != json->end() && it->is_string()) {
       return it->get<std::string>();
     }
   }

@@ -3,14 +3,27 @@
 #include "kestrel/serve/backend.hpp"
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
 #include <cmath>
+#include <csignal>
 #include <filesystem>
+#include <new>
+#include <system_error>
 #include <utility>
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <opencv2/core/utils/logger.hpp>
 #include <opencv2/dnn.hpp>
 
-#include "common/file.hpp"
+#include "kestrel/file.hpp"
 #include "serve/onnx_classifier.hpp"
 
 namespace kestrel::serve {
@@ -219,12 +232,98 @@ Result<std::unique_ptr<Backend>> make_onnx_backend(const OnnxBackendOptions &opt
     }
     return std::unique_ptr<Backend>(std::move(backend));
   } catch (const cv::Exception &e) {
+    if (e.code == cv::Error::StsNoMem) {
+      return fail(ErrorCode::kResourceLimit, "{}: not enough memory to load the model",
+                  options.path);
+    }
     return fail(ErrorCode::kParse, "{}: not an ONNX model that OpenCV can read ({})", options.path,
                 brief(e));
+  } catch (const std::bad_alloc &) {
+    return fail(ErrorCode::kResourceLimit, "{}: not enough memory to load the model", options.path);
   } catch (const std::exception &e) {
     return fail(ErrorCode::kParse, "{}: not an ONNX model that OpenCV can read ({})", options.path,
                 e.what());
   }
+}
+
+Result<void> try_onnx_backend(const OnnxBackendOptions &options) {
+  std::array<int, 2> ends{};
+  if (::pipe2(ends.data(), O_CLOEXEC) != 0) {
+    return fail(ErrorCode::kIo, "cannot make a pipe: {}", std::generic_category().message(errno));
+  }
+  const pid_t parent = ::getpid();
+  const pid_t pid = ::fork();
+  if (pid < 0) {
+    const int error = errno;
+    ::close(ends[0]);
+    ::close(ends[1]);
+    return fail(ErrorCode::kResourceLimit,
+                "{}: no process can be started to try the model in: {} (ulimit -u, or memory)",
+                options.path, std::generic_category().message(error));
+  }
+  if (pid == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    const rlimit no_core{0, 0};
+    ::setrlimit(RLIMIT_CORE, &no_core);
+    if (::getppid() != parent) {
+      ::_exit(0);
+    }
+    std::string said = "+";
+    try {
+      if (const auto backend = make_onnx_backend(options); !backend) {
+        said =
+            fmt::format("{:c}{}", static_cast<char>('A' + static_cast<int>(backend.error().code)),
+                        backend.error().message);
+      }
+    } catch (const std::exception &e) {
+      said =
+          fmt::format("{:c}{}: {}", static_cast<char>('A' + static_cast<int>(ErrorCode::kInternal)),
+                      options.path, e.what());
+    }
+    said.resize(std::min<std::size_t>(said.size(), 4096)); // a pipe takes so much at once
+    ::_exit(::write(ends[1], said.data(), said.size()) > 0 ? 0 : 1);
+  }
+  ::close(ends[1]);
+  constexpr std::chrono::seconds kPatience{60};
+  const auto end = std::chrono::steady_clock::now() + kPatience;
+  std::string said;
+  bool late = false;
+  for (bool open = true; open && !late;) {
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+        end - std::chrono::steady_clock::now());
+    pollfd wait{ends[0], POLLIN, 0};
+    const int ready = ::poll(&wait, 1, static_cast<int>(std::max<std::int64_t>(0, left.count())));
+    late = ready == 0;
+    if (ready > 0) {
+      std::array<char, 4096> chunk{};
+      const ssize_t n = ::read(ends[0], chunk.data(), chunk.size());
+      open = n > 0;
+      said.append(chunk.data(), n > 0 ? static_cast<std::size_t>(n) : 0);
+    }
+  }
+  ::close(ends[0]);
+  if (late) {
+    ::kill(pid, SIGKILL);
+  }
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (late) {
+    return fail(ErrorCode::kTimeout, "{}: loading and trying the model takes more than {} s",
+                options.path, kPatience.count());
+  }
+  if (said == "+") {
+    return {};
+  }
+  if (said.empty()) {
+    return fail(ErrorCode::kParse,
+                "{}: OpenCV crashes when it loads or runs this model ({}): a damaged file?",
+                options.path,
+                WIFSIGNALED(status) ? fmt::format("signal {}", WTERMSIG(status))
+                                    : std::string("it ends without a word"));
+  }
+  const int code = std::clamp(said[0] - 'A', 0, static_cast<int>(ErrorCode::kInternal));
+  return Error{static_cast<ErrorCode>(code), said.substr(1)};
 }
 
 void set_onnx_threads(int threads) { cv::setNumThreads(threads > 0 ? threads : -1); }

@@ -848,6 +848,7 @@ Result<OnnxClassifier> read_onnx_classifier(std::span<const std::uint8_t> bytes,
   }
   Reader reader(model.graph(), name);
   KESTREL_ASSIGN(OnnxClassifier out, reader.read(image_shape, classes));
+  KESTREL_TRY(check_onnx(bytes, name));
   fill_in_extents(*model.mutable_graph(), reader.input(), out);
   put_together(*model.mutable_graph(), reader.parts());
   prune(*model.mutable_graph());

@@ -34,7 +34,13 @@ struct OnnxClassifier {
   std::string model;               ///< the graph as OpenCV 4.6 understands it
 };
 
-/// Reads the graph of a classifier of images.
+/// Checks what the graph says before anything is made of it: its size, the wiring (every input of a
+/// node is there before it), how many inputs an operator has, the extents of constants against
+/// their data and against the operator that reads them, and attributes against what they may be.
+/// OpenCV's reader relies on all of this. Error: kParse, naming node or tensor.
+[[nodiscard]] Result<void> check_onnx(std::span<const std::uint8_t> bytes, const std::string &name);
+
+/// Reads the graph of a classifier of images, and checks it by check_onnx().
 /// \param bytes the whole file. \param name its name, for messages.
 /// \param image_shape {channels, height, width} of the images that it has to take.
 /// \return Errors: kParse (not ONNX), kShapeMismatch (takes other images or gives another number

@@ -22,6 +22,7 @@ list(
   "${CMAKE_CURRENT_LIST_DIR}/fashion_mnist.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/oip.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/onnx_backend.cpp"
+  "${CMAKE_CURRENT_LIST_DIR}/onnx_check.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/onnx_classifier.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/sha256.cpp")
 set_source_files_properties("${CMAKE_CURRENT_LIST_DIR}/dc_server.cpp"

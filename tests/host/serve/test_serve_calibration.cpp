@@ -283,6 +283,10 @@ TEST_F(TableFile, DamagedTablesAreRefusedByName) {
   EXPECT_FALSE(replaced("\"confidence\": [1,9]", "\"confidence\": [1,70000]"));
   EXPECT_FALSE(replaced("\"confidence\": [1,9]", "\"confidence\": [1,-9]"));
   EXPECT_FALSE(replaced("\"confidence\": [1,9]", "\"confidence\": \"1\""));
+  for (const char *wrong : {"[1,9.0]", "[1,1e300]", "[1,-1e300]", "[1,true]", "[1,null]", "7"}) {
+    EXPECT_FALSE(replaced("\"confidence\": [1,9]", std::string("\"confidence\": ") + wrong))
+        << wrong;
+  }
   EXPECT_EQ(load_threshold_table("/no/such/table.json").error().code, ErrorCode::kNotFound);
 }
 

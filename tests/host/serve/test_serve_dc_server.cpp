@@ -181,7 +181,7 @@ TEST_F(Server, ClientFaultsAreNever500) {
       {"not HTTP", "hello, is this the data centre?\r\n\r\n", 400},
       {"binary garbage", std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\r\n\r\n", 14), 400},
       {"HTTP/9.9", "GET /v2 HTTP/9.9\r\n\r\n", 400},
-      {"bad content length", "POST /v2 HTTP/1.1\r\nContent-Length: many\r\n\r\n", 400},
+      {"bad content length", "POST /v2 HTTP/1.1\r\nHost: x\r\nContent-Length: many\r\n\r\n", 400},
       {"bad chunk", post(kInfer, "").insert(post(kInfer, "").find("Content"), "X-"), 400},
       {"empty body", post(kInfer, ""), 400},
       {"body not JSON", post(kInfer, "not JSON"), 400},
@@ -216,12 +216,15 @@ TEST_F(Server, ClientFaultsAreNever500) {
       {"compressed", post(kInfer, kGood, "Content-Encoding: gzip\r\n"), 400},
       {"body too large", post(kInfer, std::string(5000, ' ')), 413},
       {"huge content length",
-       "POST /v2/models/fake/infer HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", 413},
+       "POST /v2/models/fake/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n",
+       413},
       {"chunked too large",
-       "POST /v2/models/fake/infer HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1400\r\n" +
+       "POST /v2/models/fake/infer HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: "
+       "chunked\r\n\r\n1400\r\n" +
            std::string(0x1400, ' ') + "\r\n0\r\n\r\n",
        413},
-      {"header too large", "GET /v2 HTTP/1.1\r\nX: " + std::string(9000, 'x') + "\r\n\r\n", 431},
+      {"header too large",
+       "GET /v2 HTTP/1.1\r\nHost: x\r\nX: " + std::string(9000, 'x') + "\r\n\r\n", 431},
   };
   for (const Case &c : cases) {
     const std::string answer = ask(c.request);
@@ -240,7 +243,8 @@ TEST_F(Server, ClientFaultsAreNever500) {
 TEST_F(Server, TruncatedRequestIsAnsweredAndClosed) {
   start();
   RawSocket socket(server->port());
-  socket.send("POST /v2/models/fake/infer HTTP/1.1\r\nContent-Length: 100\r\n\r\n{\"inputs\"");
+  socket.send(
+      "POST /v2/models/fake/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{\"inputs\"");
   socket.end_sending();
   EXPECT_EQ(status_of(socket.response()), 400);
   EXPECT_TRUE(socket.closes());
@@ -268,7 +272,7 @@ TEST_F(Server, KeepAliveAndPipelining) {
   for (const int status : expected) {
     EXPECT_EQ(status_of(socket.response()), status);
   }
-  socket.send("GET /v2 HTTP/1.1\r\nConnection: close\r\n\r\n");
+  socket.send("GET /v2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
   EXPECT_EQ(status_of(socket.response()), 200);
   EXPECT_TRUE(socket.closes());
   EXPECT_EQ(server->stats().connections, 1U);
@@ -277,14 +281,15 @@ TEST_F(Server, KeepAliveAndPipelining) {
 TEST_F(Server, ExpectContinueAndChunked) {
   start();
   RawSocket socket(server->port());
-  socket.send(fmt::format("POST {} HTTP/1.1\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n",
-                          kInfer, kGood.size()));
+  socket.send(fmt::format(
+      "POST {} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\nExpect: 100-continue\r\n\r\n", kInfer,
+      kGood.size()));
   EXPECT_EQ(status_of(socket.response()), 100);
   socket.send(kGood);
   EXPECT_EQ(status_of(socket.response()), 200);
-  socket.send(
-      fmt::format("POST {} HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{}\r\n0\r\n\r\n",
-                  kInfer, kGood.size(), kGood));
+  socket.send(fmt::format(
+      "POST {} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{}\r\n0\r\n\r\n",
+      kInfer, kGood.size(), kGood));
   EXPECT_EQ(status_of(socket.response()), 200);
 }
 
@@ -362,7 +367,7 @@ TEST_F(Server, SlowAndIdleClientsAreClosed) {
   half_header.send("GET /v2 HT");
   EXPECT_TRUE(half_header.closes(3s));
   RawSocket half_body(server->port());
-  half_body.send("POST /v2/models/fake/infer HTTP/1.1\r\nContent-Length: 1000\r\n\r\n{");
+  half_body.send("POST /v2/models/fake/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{");
   EXPECT_TRUE(half_body.closes(3s));
   RawSocket dripping(server->port()); // a byte now and then does not extend the time
   bool open = true;
@@ -456,12 +461,46 @@ TEST_F(Server, DrainFailsReadinessFirstAndFinishesWhatItHas) {
   EXPECT_FALSE(RawSocket(server->port()).connected()); // the listener is gone
 }
 
+TEST_F(Server, UncertainFramingEndsTheConnection) {
+  start();
+  const std::string hidden = get("/v2");
+  for (const char *coding : {"gzip", "identity", "chunked, identity", "gzip, chunked",
+                             "chunked\r\nTransfer-Encoding: chunked"}) {
+    RawSocket socket(server->port());
+    socket.send(fmt::format("POST {} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: {}\r\n\r\n{}",
+                            kInfer, coding, hidden));
+    EXPECT_EQ(status_of(socket.response()), 400) << coding;
+    EXPECT_EQ(socket.response(), "") << coding; // the hidden request is not answered
+    EXPECT_TRUE(socket.closes()) << coding;
+  }
+  EXPECT_EQ(status_of(ask("GET /v2 HTTP/1.1\r\n\r\n")), 400); // no Host
+  EXPECT_EQ(status_of(ask("GET http://x:1/v2 HTTP/1.1\r\nHost: x\r\n\r\n")), 200);
+}
+
+TEST_F(Server, DrainingWaitsForAcceptedRequestsOnly) {
+  start();
+  RawSocket half(server->port());
+  half.send("POST /v2/models/fake/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{");
+  std::this_thread::sleep_for(50ms);
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_TRUE(server->drain_and_stop(10s));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 2s);
+}
+
+TEST_F(Server, NoMemoryForARequestIs503AndTheServerGoesOn) {
+  control.no_memory = true;
+  start();
+  EXPECT_EQ(status_of(ask(post(kInfer, kGood))), 503);
+  control.no_memory = false;
+  EXPECT_EQ(status_of(ask(post(kInfer, kGood))), 200);
+}
+
 TEST_F(Server, StopsWithConnectionsInEveryState) {
   start();
   control.hold();
   RawSocket idle(server->port());
   RawSocket half(server->port());
-  half.send("POST /v2/models/fake/infer HTTP/1.1\r\nContent-Length: 1000\r\n\r\n{");
+  half.send("POST /v2/models/fake/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{");
   RawSocket running(server->port());
   running.send(post(kInfer, kGood));
   while (control.calls == 0) {

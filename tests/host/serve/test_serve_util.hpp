@@ -15,6 +15,7 @@
 #include <cstring>
 #include <functional>
 #include <mutex>
+#include <new>
 #include <string>
 #include <thread>
 #include <vector>
@@ -35,6 +36,7 @@ namespace kestrel::serve::test {
 struct FakeControl {
   std::atomic<int> calls = 0;
   std::atomic<bool> fails = false;
+  std::atomic<bool> no_memory = false;
   std::atomic<bool> wrong_size = false;
   std::vector<std::int64_t> other_shape; ///< ModelInfo::other_image_shape
 
@@ -76,6 +78,9 @@ public:
                                                     std::size_t count) override {
     ++control_.calls;
     control_.pass();
+    if (control_.no_memory) {
+      throw std::bad_alloc();
+    }
     if (control_.fails) {
       return fail(ErrorCode::kInternal, "the fake model fails as told");
     }

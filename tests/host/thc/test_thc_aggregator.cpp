@@ -569,6 +569,70 @@ TEST_F(Aggregator, ForgetsAJobThatIsSilent) {
   EXPECT_EQ(core->stats().expired, 1U);
 }
 
+// Anybody can send starts: jobs that have proved nothing make place, jobs at work do not.
+TEST_F(Aggregator, ForgedStartsDoNotKeepANewJobOut) {
+  options.max_jobs = 4;
+  start(2);
+  agree_on_norms(1); // job 7 is at work
+  const auto forged = [&](std::uint16_t job) {
+    wire::Header h = header(PacketType::kStart, 0, 1, 0);
+    h.job = job;
+    h.epoch = 0;
+    h.config = 0;
+    h.format = ValueFormat::kInt32;
+    const auto lanes = start_lanes(job, 0);
+    return packet(h, {lanes.begin(), lanes.end()});
+  };
+  for (std::uint16_t job = 1000; job < 1080; ++job) {
+    now += 1ms;
+    receive(900, forged(job));
+  }
+  EXPECT_EQ(core->stats().displaced, 77U); // the first three had room
+  EXPECT_EQ(core->jobs(now).size(), 4U);
+  take();
+  receive(0, norm(0, 2, {2.0F}));
+  receive(1, norm(1, 2, {3.0F}));
+  EXPECT_EQ(take().size(), 2U); // the job at work goes on
+}
+
+TEST_F(Aggregator, AFullTableIsSaidByName) {
+  options.max_jobs = 1;
+  start(1);
+  receive(0, norm(0, 1, {1.0F}));
+  take();
+  wire::Header h = header(PacketType::kStart, 0, 1, 0);
+  h.job = 8;
+  h.epoch = 0;
+  h.config = 0;
+  h.format = ValueFormat::kInt32;
+  const auto lanes = start_lanes(5, 0);
+  receive(5, packet(h, {lanes.begin(), lanes.end()}));
+  const auto out = take();
+  ASSERT_EQ(out.size(), 1U);
+  EXPECT_EQ(out[0].header.type, PacketType::kStartResult);
+  EXPECT_TRUE(out[0].header.has(PacketFlag::kNegative));
+  EXPECT_TRUE(out[0].header.has(PacketFlag::kEcn));
+  EXPECT_EQ(core->stats().full, 1U);
+  EXPECT_EQ(core->stats().malformed, 0U);
+}
+
+// Reminders with a forged sender: the worker is sent no more than so much.
+TEST_F(Aggregator, RepeatsAreBounded) {
+  now += 1s;
+  start(1);
+  agree_on_norms(1);
+  for (unsigned i = 0; i < 3 * kRepeatBurst; ++i) {
+    receive(0, reminder(0, 1, 0));
+  }
+  EXPECT_EQ(take().size(), kRepeatBurst);
+  EXPECT_EQ(core->stats().throttled, 2 * kRepeatBurst);
+  now += 1s;
+  for (unsigned i = 0; i < kRepeatBurst; ++i) {
+    receive(0, reminder(0, 1, 0));
+  }
+  EXPECT_EQ(take().size(), kRepeatRate);
+}
+
 TEST_F(Aggregator, SurvivesRandomPackets) {
   start(3, 2);
   const char *given = std::getenv("KESTREL_SEED");

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "kestrel/esa/device.hpp"
+#include "kestrel/range.hpp"
 #include "kestrel/result.hpp"
 
 namespace kestrel::esa {
@@ -31,6 +32,21 @@ struct CampaignConfig {
   double restart = 0.2;   ///< of a job: its PS restarts
   double straggler = 0.2; ///< of a worker: it answers 50 us later
 };
+
+/// Ranges of a campaign's numbers. Beyond half, losses and damage leave next to nothing to arrive.
+inline constexpr std::array<Range, 11> kCampaignRanges{{
+    {"packets", 1, 1e12},
+    {"slots", 1, 65536},
+    {"lanes", 2, 2048},
+    {"loss", 0, 0.5},
+    {"duplicate", 0, 0.5},
+    {"reorder", 0, 1},
+    {"damage", 0, 0.5},
+    {"malformed", 0, 0.5},
+    {"death", 0, 1},
+    {"restart", 0, 1},
+    {"straggler", 0, 1},
+}};
 
 struct CampaignTally {
   std::uint64_t offered = 0; ///< frames at the switch's ports
@@ -53,7 +69,7 @@ struct CampaignTally {
   }
 };
 
-/// Errors: of make_switch; kInvalidArgument (a share outside 0..1).
+/// Errors: of make_switch; kInvalidArgument (a number outside its range, by name).
 [[nodiscard]] Result<CampaignTally> run_campaign(const CampaignConfig &config);
 
 } // namespace kestrel::esa

@@ -12,12 +12,14 @@
 // and its simplifications.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "kestrel/esa/control.hpp"
+#include "kestrel/range.hpp"
 #include "kestrel/result.hpp"
 #include "sw_ref/esa/switch.hpp"
 
@@ -110,6 +112,10 @@ struct ClusterVariant {
   ClusterConfig config;
 };
 
+/// Of a scenario, counts multiplied out.
+inline constexpr unsigned kMaxClusterJobs = 1000;
+inline constexpr std::size_t kMaxClusterVariants = 100;
+
 struct ClusterScenario {
   std::vector<ClusterJob> jobs;
   std::vector<ClusterVariant> variants;
@@ -130,9 +136,41 @@ struct ClusterScenario {
 /// PS's result passes, 200 packets at start.
 [[nodiscard]] ClusterConfig default_config(ClusterPolicy policy);
 
+/// Ranges of a scenario's numbers: fields of ClusterConfig, of its `priority`, of a job and a
+/// model.
+inline constexpr std::array<Range, 27> kClusterRanges{{
+    {"slots", 1, 65536},
+    {"downgrade_shift", 0, 7},
+    {"priority.comm", -1000, 1000},
+    {"priority.work", -1000, 1000},
+    {"priority.layer", -1000, 1000},
+    {"link_gbps", 0.1, 100'000},
+    {"link_delay_us", 0, 1e6},
+    {"switch_latency_us", 0, 1e6},
+    {"ecn_packets", 0, 1e6},
+    {"queue_packets", 1, 1e6},
+    {"loss", 0, 0.49},
+    {"window_start", 1, 4095},
+    {"window_max", 1, 4095},
+    {"out_of_order", 0, 1e6},
+    {"reminder_us", 0, 1e9},
+    {"timeout_us", 0.1, 1e9},
+    {"scale", 1, 1e9},
+    {"jitter", 0, 0.99},
+    {"layers", 1, 256},
+    {"max_events", 1, 1e12},
+    {"jobs", 1, kMaxClusterJobs},
+    {"workers", 1, 31},
+    {"iterations", 1, 1e6},
+    {"start_ms", 0, 1e9},
+    {"parameters_m", 1e-6, 1e6},
+    {"forward_ms", 0, 1e7},
+    {"backward_ms", 0, 1e7},
+}};
+
 /// Runs all jobs to their end. Errors: kInvalidArgument (names the field), kResourceLimit
-/// (max_events), kInternal (an aggregation counted a worker twice, or events ran out before the
-/// jobs' end).
+/// (max_events, or more than 4 million events waiting), kInternal (an aggregation counted a worker
+/// twice, or events ran out before the jobs' end).
 [[nodiscard]] Result<ClusterOutcome> simulate_cluster(const ClusterConfig &config,
                                                       const std::vector<ClusterJob> &jobs);
 

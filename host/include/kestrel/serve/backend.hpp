@@ -73,6 +73,12 @@ struct OnnxBackendOptions {
 /// sigmoid; several inputs or outputs; element types; weights in another file).
 [[nodiscard]] Result<std::unique_ptr<Backend>> make_onnx_backend(const OnnxBackendOptions &options);
 
+/// Makes such a backend in a child process and lets it classify, so that a file on which the
+/// network's library crashes or does not end is refused by name. Call it before the process has
+/// threads. Errors: as make_onnx_backend(); kParse (the child crashed), kTimeout (a minute),
+/// kResourceLimit (no process can be started).
+[[nodiscard]] Result<void> try_onnx_backend(const OnnxBackendOptions &options);
+
 /// Threads that one classify() of OpenCV may use, for the whole process; 0: all processors.
 void set_onnx_threads(int threads);
 

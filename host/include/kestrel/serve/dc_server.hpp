@@ -64,8 +64,11 @@ public:
 
   /// Readiness fails and new infer requests get 503 from now on; what was accepted goes on.
   void begin_drain();
-  /// begin_drain(), waits until accepted requests are answered, then closes listener and
-  /// connections. False: after `timeout` some were still unanswered and have been dropped.
+  /// begin_drain() and waits until accepted requests, those that a worker has or will get, are
+  /// answered; refused and half-sent ones do not count. False: after `timeout` some were not.
+  [[nodiscard]] bool drain(std::chrono::milliseconds timeout);
+  /// drain(), then closes listener and connections. What runs in the model is finished first, be it
+  /// beyond `timeout`; a process that must not wait for that ends after drain().
   bool drain_and_stop(std::chrono::milliseconds timeout);
 
   class Impl;

@@ -57,6 +57,8 @@ struct InferResponse {
 
 /// Arrays and objects nested deeper than this are refused before they are parsed.
 inline constexpr int kMaxJsonDepth = 24;
+/// Texts whose values would take more memory than this are refused before they are parsed.
+inline constexpr std::uint64_t kMaxJsonTree = std::uint64_t{128} << 20;
 /// Tensors of higher rank are refused.
 inline constexpr std::size_t kMaxTensorRank = 8;
 
@@ -64,8 +66,9 @@ inline constexpr std::size_t kMaxTensorRank = 8;
 /// "parameters", "outputs", a single parameter) that are null are absent. Errors name the member
 /// and what is expected: kParse (not JSON), kInvalidArgument (missing or wrong member, a value out
 /// of the datatype's range, not finite), kShapeMismatch (element count), kUnsupported (datatype,
-/// any parameter that asks for something).
-[[nodiscard]] Result<InferRequest> parse_infer_request(std::string_view json);
+/// any parameter that asks for something), kResourceLimit (more than `tree_bytes` of values).
+[[nodiscard]] Result<InferRequest> parse_infer_request(std::string_view json,
+                                                       std::uint64_t tree_bytes = kMaxJsonTree);
 /// Reads an infer response, as strictly, but for parameters: only tensors outside of the JSON are
 /// refused.
 [[nodiscard]] Result<InferResponse> parse_infer_response(std::string_view json);

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <chrono>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -22,6 +23,12 @@
 
 namespace kestrel::thc {
 
+/// Results that a worker may have sent again: so many at a stretch, and so many a second. A packet
+/// with a forged sender makes the aggregator send up to 94 times its size to the worker, no faster
+/// than this.
+inline constexpr unsigned kRepeatBurst = 4096;
+inline constexpr unsigned kRepeatRate = 2048;
+
 struct AggregatorOptions {
   ref::Table table;
   /// Contributions that are enough once `quorum_timeout` has passed since the first one. 0: all.
@@ -32,6 +39,8 @@ struct AggregatorOptions {
   std::chrono::milliseconds norm_timeout{-1};
   /// Aggregations kept for each job, so that a worker that missed a result can ask for it.
   std::size_t history = 16384;
+  /// Jobs at a time. Beyond it a new job displaces one that has not begun, else one none of whose
+  /// workers has contributed yet (the longest silent of either); else it is refused.
   std::size_t max_jobs = 64;
   /// A job that sends nothing for this long is forgotten.
   std::chrono::milliseconds job_timeout{60'000};
@@ -43,6 +52,9 @@ struct AggregatorStats {
   std::uint64_t bytes_out = 0;  ///< UDP payload
   std::uint64_t foreign = 0;    ///< not an aggregation packet: dropped
   std::uint64_t malformed = 0;  ///< truncated or senseless: dropped
+  std::uint64_t full = 0;       ///< starts of a further job than max_jobs: refused by name
+  std::uint64_t displaced = 0;  ///< jobs that had proved nothing and made place for a new one
+  std::uint64_t throttled = 0;  ///< results asked for again faster than kRepeatRate: not sent
   std::uint64_t mismatched = 0; ///< another table, seed, size, fan-in or version: refused by name
   std::uint64_t starts = 0;     ///< of jobs, all of whose workers (or a quorum) had come
   std::uint64_t stale = 0;      ///< of a start that is over or unknown: refused by name
@@ -76,7 +88,18 @@ struct JobReport {
 class AggregatorCore {
 public:
   using Clock = std::chrono::steady_clock;
-  using Address = std::uint64_t; ///< the caller's name of a sender
+  /// The caller's name of a sender: it holds all that is needed to answer, so that nothing is kept
+  /// of senders that belong to no job.
+  struct Address {
+    std::uint64_t high = 0;
+    std::uint64_t low = 0;
+    std::uint64_t port = 0;
+    constexpr Address() = default;
+    constexpr Address(std::uint64_t number) : low(number) {}
+    constexpr Address(std::uint64_t h, std::uint64_t l, std::uint64_t p)
+        : high(h), low(l), port(p) {}
+    friend constexpr auto operator<=>(const Address &, const Address &) = default;
+  };
   using Send = std::function<void(Address, std::span<const std::uint8_t>)>;
 
   /// Precondition: check_options(options).

@@ -59,6 +59,10 @@ struct Job {
   std::array<AggregatorCore::Clock::time_point, kMaxWorkers> heard{};
   std::array<std::uint64_t, kMaxWorkers> contributions{};
   std::array<std::uint64_t, kMaxWorkers> missed{};
+  /// Results that may be sent again to each worker, and when that was counted.
+  std::array<double, kMaxWorkers> repeats{};
+  std::array<AggregatorCore::Clock::time_point, kMaxWorkers> counted{};
+  bool proved = false; ///< a worker has contributed under the epoch it was told
   AggregatorCore::Clock::time_point last{};
   std::unordered_map<std::uint32_t, Aggregation> aggregations;
   std::deque<std::uint32_t> order; ///< of first contributions
@@ -211,8 +215,13 @@ struct AggregatorCore::Impl {
     auto found = jobs.find(header.job);
     const bool unknown = found == jobs.end();
     if (unknown) {
-      if (jobs.size() >= options.max_jobs) {
-        ++stats.malformed;
+      if (jobs.size() >= options.max_jobs && !displace()) {
+        ++stats.full;
+        wire::Header answer = header;
+        answer.flags = static_cast<std::uint8_t>(wire::bit(PacketFlag::kNegative) |
+                                                 wire::bit(PacketFlag::kEcn));
+        answer.bitmap = 0;
+        answer_start(from, PacketType::kStartResult, answer, lanes);
         return;
       }
       found = jobs.emplace(header.job, Starts{}).first;
@@ -227,6 +236,7 @@ struct AggregatorCore::Impl {
                       starts.now.position == header.seq && starts.now.run == run;
     if (unknown || !same || (joined && starts.now.nonce[worker] != nonce)) {
       fresh_start(starts, unknown);
+      forget_beginning(header.job);
       Job &job = starts.now;
       job.fan_in = header.fan_in;
       job.position = header.seq;
@@ -248,6 +258,54 @@ struct AggregatorCore::Impl {
     } else {
       welcome(job, header.job, worker);
     }
+  }
+
+  /// A start that is over no longer waits for its quorum: starts may come faster than that time
+  /// ends.
+  void forget_beginning(std::uint16_t job) {
+    std::erase_if(due[1], [&](const Due &item) { return item.job == job && !item.seq; });
+  }
+
+  /// Drops a job that has proved nothing: anybody can send starts. Of those that wait for workers
+  /// the longest silent one, else of those that were told to begin.
+  bool displace() {
+    auto victim = jobs.end();
+    for (auto it = jobs.begin(); it != jobs.end(); ++it) {
+      const Job &job = it->second.now;
+      if (job.proved || it->second.former) {
+        continue;
+      }
+      if (victim == jobs.end() ||
+          std::pair(job.begun, job.last) <
+              std::pair(victim->second.now.begun, victim->second.now.last)) {
+        victim = it;
+      }
+    }
+    if (victim == jobs.end()) {
+      return false;
+    }
+    ++stats.displaced;
+    drop_unfinished(victim->second.now);
+    forget_beginning(victim->first);
+    jobs.erase(victim);
+    return true;
+  }
+
+  /// A result once more, if the worker has not asked for too many.
+  void repeat(Job &job, unsigned worker, const Aggregation &aggregation, Clock::time_point now) {
+    const double seconds = std::chrono::duration<double>(now - job.counted[worker]).count();
+    double &left = job.repeats[worker];
+    left = job.counted[worker] == Clock::time_point{}
+               ? kRepeatBurst
+               : std::min<double>(kRepeatBurst, left + seconds * kRepeatRate);
+    job.counted[worker] = now;
+    if (left < 1.0) {
+      ++stats.throttled;
+      return;
+    }
+    left -= 1.0;
+    ++stats.repeated;
+    emit(job.address[worker], aggregation.result);
   }
 
   /// The start that is going on is over, and `starts.now` is one without workers.
@@ -283,7 +341,8 @@ struct AggregatorCore::Impl {
 
   /// Whether a sender that is not of the present start was of the one before and got a result that
   /// it had missed: the others have it, and have started anew since.
-  bool served_from_former(const Starts &starts, Address from, const wire::Header &header) {
+  bool served_from_former(Starts &starts, Address from, const wire::Header &header,
+                          Clock::time_point now) {
     if (!starts.former || !belongs(*starts.former, from, header)) {
       return false;
     }
@@ -292,8 +351,8 @@ struct AggregatorCore::Impl {
         aggregation->second.slot != header.slot || aggregation->second.config != header.config) {
       return false;
     }
-    ++stats.repeated;
-    emit(from, aggregation->second.result);
+    repeat(*starts.former, static_cast<unsigned>(std::countr_zero(header.bitmap)),
+           aggregation->second, now);
     return true;
   }
   static bool belongs(const Job &job, Address from, const wire::Header &header) {
@@ -362,7 +421,7 @@ struct AggregatorCore::Impl {
     return job.evicted && distance(seq, job.evicted_up_to) <= 0;
   }
 
-  void reminder(Job &job, Address from, const wire::Header &header) {
+  void reminder(Job &job, Address from, const wire::Header &header, Clock::time_point now) {
     ++stats.reminders;
     const bool norms = header.slot == 0;
     const auto found = job.aggregations.find(header.seq);
@@ -387,8 +446,7 @@ struct AggregatorCore::Impl {
       ++stats.mismatched;
       refuse(from, header, norms, aggregation.config, job.fan_in);
     } else if (aggregation.done) {
-      ++stats.repeated;
-      emit(from, aggregation.result);
+      repeat(job, static_cast<unsigned>(std::countr_zero(header.bitmap)), aggregation, now);
     } else {
       const bool wanted = (aggregation.expected & ~aggregation.bitmap & header.bitmap) != 0;
       stats.resend_requests += wanted ? 1 : 0;
@@ -481,8 +539,7 @@ struct AggregatorCore::Impl {
     if (aggregation.done) {
       // The sender may have missed the result.
       ++stats.late;
-      ++stats.repeated;
-      emit(from, aggregation.result);
+      repeat(job, static_cast<unsigned>(std::countr_zero(header.bitmap)), aggregation, now);
       return;
     }
     if ((aggregation.expected & header.bitmap) == 0) {
@@ -506,6 +563,7 @@ struct AggregatorCore::Impl {
     }
     aggregation.bitmap |= header.bitmap;
     ++stats.contributions;
+    job.proved = true;
     ++job.contributions[static_cast<std::size_t>(std::countr_zero(header.bitmap))];
     const auto count = static_cast<unsigned>(std::popcount(aggregation.bitmap));
     if (aggregation.bitmap == aggregation.expected ||
@@ -578,7 +636,7 @@ struct AggregatorCore::Impl {
     }
     const auto found = jobs.find(header->job);
     if (found == jobs.end() || !belongs(found->second.now, from, *header)) {
-      if (found == jobs.end() || !served_from_former(found->second, from, *header)) {
+      if (found == jobs.end() || !served_from_former(found->second, from, *header, now)) {
         refuse_start(from, *header, {});
       }
       return;
@@ -587,7 +645,7 @@ struct AggregatorCore::Impl {
     job.heard[static_cast<std::size_t>(std::countr_zero(header->bitmap))] = now;
     job.last = now;
     if (header->type == PacketType::kReminder) {
-      reminder(job, from, *header);
+      reminder(job, from, *header, now);
     } else {
       contribution(job, from, *header, lanes, now);
     }
@@ -700,7 +758,7 @@ struct LocalAggregator::Impl {
   std::mutex mutex;
   std::condition_variable arrived;
   std::map<AggregatorCore::Address, std::deque<std::vector<std::uint8_t>>> inboxes;
-  AggregatorCore::Address next = 1;
+  std::uint64_t next = 1;
   AggregatorCore core;
 
   explicit Impl(const AggregatorOptions &options)

@@ -9,9 +9,11 @@
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 
-#include <map>
 #include <mutex>
+#include <system_error>
 #include <thread>
+
+#include "kestrel/bytes.hpp"
 
 namespace kestrel::thc {
 namespace {
@@ -25,8 +27,28 @@ constexpr int kSocketBuffer = 4 << 20;
 constexpr int kBurst = 256;
 /// Forgets idle jobs even when nothing arrives.
 constexpr std::chrono::seconds kIdleTick{1};
-/// Senders beyond this many are not answered until the server restarts: a guard of memory.
-constexpr std::size_t kMaxSenders = 1 << 16;
+
+/// An endpoint as a number that holds all of it, and back.
+AggregatorCore::Address address_of(const udp::endpoint &endpoint) {
+  if (endpoint.address().is_v4()) {
+    return {0, endpoint.address().to_v4().to_uint(), endpoint.port()};
+  }
+  const asio::ip::address_v6 v6 = endpoint.address().to_v6();
+  const auto bytes = v6.to_bytes();
+  return {load_be<std::uint64_t>(bytes, 0), load_be<std::uint64_t>(bytes, 8),
+          std::uint64_t{1} << 63 | static_cast<std::uint64_t>(v6.scope_id()) << 16 |
+              endpoint.port()};
+}
+udp::endpoint endpoint_of(const AggregatorCore::Address &address) {
+  const auto port = static_cast<std::uint16_t>(address.port);
+  if (address.port >> 63 == 0) {
+    return {asio::ip::address_v4(static_cast<std::uint32_t>(address.low)), port};
+  }
+  asio::ip::address_v6::bytes_type bytes{};
+  store_be<std::uint64_t>(bytes, 0, address.high);
+  store_be<std::uint64_t>(bytes, 8, address.low);
+  return {asio::ip::address_v6(bytes, static_cast<std::uint32_t>(address.port >> 16)), port};
+}
 
 } // namespace
 
@@ -35,8 +57,6 @@ struct AggregatorServer::Impl {
   udp::socket socket{io};
   asio::steady_timer timer{io};
   mutable std::mutex mutex; // of core
-  std::map<udp::endpoint, AggregatorCore::Address> addresses;
-  std::vector<udp::endpoint> endpoints;
   AggregatorCore core;
   std::vector<std::uint8_t> buffer = std::vector<std::uint8_t>(kMaxDatagram);
   std::uint16_t port = 0;
@@ -46,8 +66,7 @@ struct AggregatorServer::Impl {
   explicit Impl(const AggregatorOptions &options)
       : core(options, [this](AggregatorCore::Address to, std::span<const std::uint8_t> datagram) {
           boost::system::error_code lost; // a datagram that cannot be sent is a lost one
-          socket.send_to(asio::buffer(datagram.data(), datagram.size()),
-                         endpoints[static_cast<std::size_t>(to)], 0, lost);
+          socket.send_to(asio::buffer(datagram.data(), datagram.size()), endpoint_of(to), 0, lost);
         }) {}
 
   ~Impl() {
@@ -136,15 +155,7 @@ struct AggregatorServer::Impl {
           }
           continue;
         }
-        auto known = addresses.find(from);
-        if (known == addresses.end()) {
-          if (endpoints.size() >= kMaxSenders) {
-            continue;
-          }
-          known = addresses.emplace(from, endpoints.size()).first;
-          endpoints.push_back(from);
-        }
-        core.receive(known->second, std::span(buffer).first(size), Clock::now());
+        core.receive(address_of(from), std::span(buffer).first(size), Clock::now());
       }
     }
     const auto next = tick();
@@ -163,7 +174,14 @@ AggregatorServer::start(const std::string &address, std::uint16_t port,
   KESTREL_TRY(AggregatorCore::check_options(options));
   auto impl = std::make_unique<Impl>(options);
   KESTREL_TRY(impl->listen(address, port));
-  impl->start();
+  try {
+    impl->start();
+  } catch (const std::system_error &e) {
+    return fail(ErrorCode::kResourceLimit,
+                "aggregator: a thread cannot be started, the limit of processes (ulimit -u) or of "
+                "memory is reached ({})",
+                e.code().message());
+  }
   return std::unique_ptr<AggregatorServer>(new AggregatorServer(std::move(impl)));
 }
 

@@ -312,7 +312,11 @@ private:
   void start_is_over(const wire::Header &h) {
     const std::uint32_t first = chunks_.empty() ? next_ : chunks_.front().first;
     const std::string who = fmt::format("worker {} of job {}", options_.rank, options_.job);
-    if (h.fan_in == 0) {
+    if (h.has(PacketFlag::kEcn)) {
+      over_ = fail(ErrorCode::kResourceLimit,
+                   "{}: {} has no place for a further job (kestrel aggregator --max-jobs)", who,
+                   channel_->peer());
+    } else if (h.fan_in == 0) {
       over_ = fail(ErrorCode::kVersionMismatch,
                    "{}: {} refuses its {} workers: their sums do not fit its lanes", who,
                    channel_->peer(), options_.workers);

@@ -14,15 +14,14 @@
 #include <zlib.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cmath>
 #include <cstring>
-#include <fstream>
 #include <limits>
 #include <string_view>
 
 #include "kestrel/bytes.hpp"
 #include "kestrel/contract/vision.hpp"
+#include "kestrel/file.hpp"
 #include "kestrel/vision/compiler.hpp"
 
 namespace kestrel::hv {
@@ -330,28 +329,12 @@ Result<Package> parse_package(std::span<const std::uint8_t> bytes, const std::st
 
 Result<void> save_package(const Package &package, const std::string &path) {
   const std::vector<std::uint8_t> bytes = serialize(package);
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file.write(reinterpret_cast<const char *>(bytes.data()),
-             static_cast<std::streamsize>(bytes.size()));
-  file.close();
-  if (!file)
-    return fail(ErrorCode::kIo, "{}: cannot be written: {}", path, std::strerror(errno));
-  return {};
+  return write_file(path, bytes);
 }
 
 Result<Package> load_package(const std::string &path) {
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  if (!file)
-    return fail(ErrorCode::kNotFound, "{}: {}", path, std::strerror(errno));
-  const std::streamoff size = file.tellg();
-  constexpr std::streamoff kMaxFile = std::streamoff{1} << 32;
-  if (size < 0 || size > kMaxFile)
-    return fail(ErrorCode::kIo, "{}: not a file that can be read as a package", path);
-  std::vector<std::uint8_t> bytes(static_cast<std::size_t>(size));
-  file.seekg(0);
-  file.read(reinterpret_cast<char *>(bytes.data()), size);
-  if (!file)
-    return fail(ErrorCode::kIo, "{}: cannot be read: {}", path, std::strerror(errno));
+  constexpr std::int64_t kMaxFile = std::int64_t{1} << 32;
+  KESTREL_ASSIGN(const auto bytes, read_file(path, kMaxFile));
   return parse_package(bytes, path);
 }
 

@@ -48,6 +48,9 @@ struct ByteRange {
   std::int64_t base = 0, from = 0, to = 0, ordinal = 0;
 };
 
+// A region may be rounded up to this much more than the program uses.
+constexpr std::int64_t kRegionSlack = 4096;
+
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 class Verifier {
@@ -66,7 +69,7 @@ private:
 
   Result<void> check_sizes() const;
   Result<void> check_region(const char *what, const Region &r) const;
-  Result<void> check_memory(std::int64_t base, std::int64_t from, std::int64_t bytes) const;
+  Result<void> check_memory(std::int64_t base, std::int64_t from, std::int64_t bytes);
   Result<void> check_waits(std::int64_t load, std::int64_t compute, std::int64_t out) const;
   Clock clock_of(std::int64_t load, std::int64_t compute, std::int64_t out) const;
 
@@ -87,7 +90,8 @@ private:
   const contract::Config &config_;
   const std::int64_t nb_, wb_;
   std::uint32_t index_ = 0;
-  Clock issued_; // descriptors so far
+  Clock issued_;                       // descriptors so far
+  std::array<std::int64_t, 4> used_{}; // bytes that descriptors reach, by region
   std::vector<Clock> load_clocks_, compute_clocks_, out_clocks_;
   std::int64_t barrier_ = 0; // compute descriptors complete before the last one with `dep`
   ComputeDesc previous_;
@@ -121,8 +125,7 @@ Result<void> Verifier::check_region(const char *what, const Region &r) const {
   return {};
 }
 
-Result<void> Verifier::check_memory(std::int64_t base, std::int64_t from,
-                                    std::int64_t bytes) const {
+Result<void> Verifier::check_memory(std::int64_t base, std::int64_t from, std::int64_t bytes) {
   const std::array<std::int64_t, 4> sizes = {static_cast<std::int64_t>(package_.image.size()),
                                              package_.in_bytes, package_.out_bytes,
                                              package_.scratch_bytes};
@@ -133,6 +136,8 @@ Result<void> Verifier::check_memory(std::int64_t base, std::int64_t from,
                contract::to_string(static_cast<BaseSel>(base)),
                sizes[static_cast<std::size_t>(base)]);
   }
+  std::int64_t &used = used_[static_cast<std::size_t>(base)];
+  used = std::max(used, from + bytes);
   return {};
 }
 
@@ -537,6 +542,20 @@ Result<void> Verifier::run() {
     case DescOp::kEnd:
       break;
     }
+  }
+  // Devices allocate the regions as the package states them.
+  const InputSpec &in = package_.input;
+  const std::array<std::int64_t, 4> needed = {
+      0, static_cast<std::int64_t>(std::uint64_t{in.pixels} * in.padded_channels),
+      used_[static_cast<std::size_t>(BaseSel::kOut)],
+      used_[static_cast<std::size_t>(BaseSel::kScratch)]};
+  const std::array<std::int64_t, 4> stated = {0, package_.in_bytes, package_.out_bytes,
+                                              package_.scratch_bytes};
+  for (std::size_t base = 1; base < needed.size(); ++base) {
+    if (stated[base] > needed[base] + kRegionSlack)
+      return fail(ErrorCode::kParse,
+                  "package is inconsistent: region {} of {} bytes, of which {} are used",
+                  contract::to_string(static_cast<BaseSel>(base)), stated[base], needed[base]);
   }
   if ((confs > 0) != package_.has_confidence)
     return fail(ErrorCode::kParse, "package is inconsistent: confidence unit program");

@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "common/file.hpp"
 #include "kestrel/bytes.hpp"
+#include "kestrel/file.hpp"
 #include "sw_ref/vision/add.hpp"
 #include "sw_ref/vision/pool.hpp"
 #include "sw_ref/vision/requant.hpp"

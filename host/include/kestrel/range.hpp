@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// Copyright The Kestrel Authors
+//
+// Ranges of numbers from outside. Each format and each command keeps one table of them; whoever
+// reads a field checks it against its row, by name. NaN lies in no range, infinity neither.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "kestrel/result.hpp"
+
+namespace kestrel {
+
+struct Range {
+  std::string_view name;
+  double low = 0.0;
+  double high = 0.0;
+  [[nodiscard]] constexpr bool holds(double value) const { return value >= low && value <= high; }
+};
+
+/// The row of a name; precondition: there is one.
+[[nodiscard]] constexpr const Range &range_of(std::span<const Range> table, std::string_view name) {
+  for (const Range &row : table) {
+    if (row.name == name) {
+      return row;
+    }
+  }
+  assert(false);
+  return table.front();
+}
+
+/// Error: kInvalidArgument with the field's name and its range.
+[[nodiscard]] inline Result<void> check_range(std::span<const Range> table, std::string_view name,
+                                              double value) {
+  const Range &row = range_of(table, name);
+  if (!row.holds(value)) {
+    return fail(ErrorCode::kInvalidArgument, "{}: {:g} is not in {:g}..{:g}", name, value, row.low,
+                row.high);
+  }
+  return {};
+}
+
+} // namespace kestrel

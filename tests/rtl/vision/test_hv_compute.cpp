@@ -44,7 +44,7 @@ struct Act {
   std::array<std::int8_t, kWb> &at(int base, int s, int g, int p) {
     const int bank = (p + skew(g % kNb)) % kNb;
     const int row = base + g * s + p / kNb;
-    return words[static_cast<std::size_t>(row * kNb + bank)];
+    return words[static_cast<std::size_t>(row) * kNb + static_cast<std::size_t>(bank)];
   }
 };
 
@@ -116,7 +116,7 @@ struct Layer {
   /// True if sums saturated at 18 bits give the channel's results for every input.
   bool may_be_narrow(const Channel &c) const {
     std::int64_t low = c.bias, high = c.bias;
-    for (const int w : c.w) {
+    for (const auto w : c.w) {
       low += d.is_max ? 0 : std::min(w * 127, w * -128);
       high += d.is_max ? 0 : std::max(w * 127, w * -128);
     }
@@ -157,7 +157,8 @@ struct Layer {
           for (int j = 0; j < g_count; ++j) {
             const int group = oct * g_count + j;
             for (int b = 0; b < kWb; ++b) {
-              const Channel &ch = channels[static_cast<std::size_t>(group * kWb + b)];
+              const Channel &ch =
+                  channels[static_cast<std::size_t>(group) * kWb + static_cast<std::size_t>(b)];
               std::int32_t acc = 0;
               std::size_t step = 0;
               for (int ky = 0; ky <= static_cast<int>(d.kh_m1); ++ky)
@@ -242,12 +243,12 @@ void set_geometry(ComputeDesc &d, int ih, int iw, int oh, int ow, int kh, int kw
   d.sx = static_cast<decltype(d.sx)>(stride_x);
   d.sy = static_cast<decltype(d.sy)>(stride_y);
   d.limx = ow * stride_x - pad_l;
-  d.wrapx = static_cast<decltype(d.wrapx)>(ow * stride_x);
+  d.wrapx = static_cast<decltype(d.wrapx)>(ow) * static_cast<decltype(d.wrapx)>(stride_x);
   d.wraplin = stride_y * iw - ow * stride_x;
   d.dilx = static_cast<decltype(d.dilx)>(dil_x);
   d.dily = static_cast<decltype(d.dily)>(dil_y);
   d.tliny = dil_y * iw - (kw - 1) * dil_x;
-  d.out_np = static_cast<decltype(d.out_np)>(oh * ow);
+  d.out_np = static_cast<decltype(d.out_np)>(oh) * static_cast<decltype(d.out_np)>(ow);
   d.nptile_m1 = static_cast<decltype(d.nptile_m1)>((oh * ow + p_count - 1) / p_count - 1);
 }
 
@@ -275,7 +276,8 @@ public:
   void fill_memory() {
     for (int row = 0; row < kRows; ++row)
       for (int bank = 0; bank < kNb; ++bank) {
-        auto &word = act.words[static_cast<std::size_t>(row * kNb + bank)];
+        auto &word =
+            act.words[static_cast<std::size_t>(row) * kNb + static_cast<std::size_t>(bank)];
         for (auto &v : word)
           v = static_cast<std::int8_t>(random_.next());
         auto &m = model();
@@ -341,7 +343,8 @@ public:
       m.row_valid_i = 0;
       const auto *data = reinterpret_cast<const std::uint8_t *>(m.row_data_o.data());
       for (int bank = 0; bank < kNb; ++bank) {
-        const auto &want = act.words[static_cast<std::size_t>(row * kNb + bank)];
+        const auto &want =
+            act.words[static_cast<std::size_t>(row) * kNb + static_cast<std::size_t>(bank)];
         if (std::memcmp(want.data(), data + bank * kWb, kWb) != 0 && wrong++ < 4)
           ADD_FAILURE() << "row " << row << " bank " << bank << ": got "
                         << int(static_cast<std::int8_t>(data[bank * kWb])) << " want "
@@ -459,7 +462,7 @@ Layer random_layer(Random &r, int &in_base, bool chain) {
   d.out_base = static_cast<decltype(d.out_base)>(out_base);
   d.res_p0 = static_cast<decltype(d.res_p0)>(r.below(40));
   d.res_s = static_cast<decltype(d.res_s)>((d.out_np + d.res_p0 + kNb - 1) / kNb);
-  d.res_base = static_cast<decltype(d.res_base)>(in_base + 500);
+  d.res_base = static_cast<decltype(d.res_base)>(in_base) + 500;
   d.out_zp = static_cast<int>(r.below(256)) - 128;
   d.act_min = -128 + static_cast<int>(r.below(20));
   d.act_max = 127 - static_cast<int>(r.below(20));
@@ -481,7 +484,7 @@ Layer random_layer(Random &r, int &in_base, bool chain) {
   d.wnew = 1;
   d.wrel = 1;
   d.dep = chain;
-  layer.channels.resize(static_cast<std::size_t>(noct * g * kWb));
+  layer.channels.resize(static_cast<std::size_t>(noct) * static_cast<std::size_t>(g) * kWb);
   const int steps = layer.steps();
   for (auto &c : layer.channels) {
     c.mult = mult();
@@ -499,7 +502,7 @@ Layer random_layer(Random &r, int &in_base, bool chain) {
       c.rs = 0;
     }
   }
-  const auto per_tile = static_cast<std::size_t>(g * kWb);
+  const auto per_tile = static_cast<std::size_t>(g) * kWb;
   for (std::size_t tile = 0; tile < static_cast<std::size_t>(noct); ++tile) {
     const auto begin = layer.channels.begin() + static_cast<std::ptrdiff_t>(tile * per_tile);
     const auto end = begin + static_cast<std::ptrdiff_t>(per_tile);

@@ -5,6 +5,7 @@
 // block RAMs and multipliers as they are placed) in the bench and behind the device of the RTL: the
 // reference's outputs, the RTL's cycles and counters. Some LUTs can be made wrong (netlist_verilog.py):
 // the comparison sees that.
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <string>
@@ -64,8 +65,11 @@ void edge_case(Case &c) {
 /// What differs from reference and RTL, empty if nothing does.
 std::string difference(const Inference &got, const Inference &rtl,
                        const std::vector<std::int8_t> &want) {
-  if (got.output != want)
-    return "outputs other than the reference's";
+  if (got.output != want) {
+    const auto at = std::mismatch(got.output.begin(), got.output.end(), want.begin());
+    return fmt::format("output {} is {} instead of {}", at.first - got.output.begin(),
+                       int{*at.first}, int{*at.second});
+  }
   if (got.confidence != rtl.confidence)
     return "another confidence than the RTL's";
   if (describe(got.counters) != describe(rtl.counters))

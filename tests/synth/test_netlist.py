@@ -324,6 +324,32 @@ BLOCKS = [
         engine=True,
     ),
     dict(
+        top="hv_wring",  # DP16KD of 9 bits, LUT RAM
+        parameters="",
+        instance="",
+        generated=["hv_pkg.sv"],
+        sources=["rtl/vision/hv_core_pkg.sv", "rtl/vision/hv_wring.sv"],
+        inputs=dict(
+            start_i=1, seg_push_i=1, seg_addr_i=32, seg_words_i=20, req_ready_i=1, rsp_valid_i=1, rsp_data_i=64,
+            layer_start_i=1, desc_i=1024, oct_drained_i=1, wpop_i=1, pbank_i=1, pgroup_i=2,
+        ),
+        outputs=dict(
+            seg_room_o=1, seg_idle_o=1, req_valid_o=1, req_addr_o=32, req_beats_m1_o=4, layer_done_o=1, wvalid_o=1,
+            wdata_o=256, wnarrow_o=1, pbias_o=256, pmult_o=256, pshift_o=64,
+        ),
+        reset=True,
+        # A program and its layer in 1024 cycles: kind, words of weights, tiles. Beats come unasked.
+        drive="start_i = cycle % 1024 == 10; if (cycle % 1024 == 12) begin desc_i = 0; desc_i[11:8] = {2'(1 + $urandom % 2), 1'($urandom), 1'b1};"
+        " if ($urandom % 4 == 0) desc_i[11:10] = 0; desc_i[96 +: 20] = 20'd500; desc_i[488 +: 16] = 16'(1 + $urandom % 20);"
+        " desc_i[160 +: 10] = 10'd9; desc_i[170 +: 16] = 16'($urandom % 3); end"
+        " layer_start_i = cycle % 1024 == 14; seg_push_i = cycle % 1024 == 16; seg_words_i = 20'd500; seg_addr_i = {25'($urandom), 7'd0};"
+        " req_ready_i = $urandom % 4 == 0; rsp_valid_i = cycle % 1024 > 20 && $urandom % 8 != 0; rsp_data_i = {$urandom, $urandom};"
+        " oct_drained_i = cycle % 1024 > 100 && $urandom % 32 == 0; wpop_i = r_wvalid_o && $urandom % 4 != 0;"
+        " pbank_i = 1'($urandom); pgroup_i = 2'($urandom);",
+        settle=20000,
+        engine=True,
+    ),
+    dict(
         top="thc_compress",
         parameters="-G Lanes=1 -G MaxLog2=10",
         instance="#(.Lanes(1), .MaxLog2(10))",

@@ -87,16 +87,18 @@ macro(kestrel_verilator_inputs)
 endmacro()
 
 # kestrel_verilate(TARGET <name> TOP <module> SOURCES a.sv ... [PREFIX Vx] [INCLUDE_DIRS dir ...]
-#                  [DEPENDS file-or-target ...] [PARAMETERS Name=value ...] [ARGS ...] [GROUPS n])
+#                  [DEPENDS file-or-target ...] [PARAMETERS Name=value ...] [ARGS ...] [GROUPS n]
+#                  [OPTIMISE -On])
 #
 # Verilates TOP once, at build time, into the library <name>: link it and include "<PREFIX>.h"
 # (default V<TOP>). Packages come first in SOURCES. Files that are read through `include go into
 # DEPENDS, as does the target that makes a generated source (kestrel_contract).
 # GROUPS: into how many files the code of each cycle is gathered (cmake/verilate.py), 1 when left out:
 # more for a large design, so that all processors compile it.
+# OPTIMISE: of that code by the compiler, -O3 when left out.
 # With KESTREL_TRACE the model can write FST traces (VM_TRACE is 1 then).
 function(kestrel_verilate)
-  cmake_parse_arguments(PARSE_ARGV 0 arg "" "TARGET;TOP;PREFIX;GROUPS"
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" "TARGET;TOP;PREFIX;GROUPS;OPTIMISE"
                         "SOURCES;INCLUDE_DIRS;DEPENDS;PARAMETERS;ARGS")
   if(arg_UNPARSED_ARGUMENTS
      OR NOT arg_TARGET
@@ -110,6 +112,9 @@ function(kestrel_verilate)
   endif()
   if(NOT arg_GROUPS)
     set(arg_GROUPS 1)
+  endif()
+  if(NOT arg_OPTIMISE)
+    set(arg_OPTIMISE -O3)
   endif()
   set(directory "${CMAKE_CURRENT_BINARY_DIR}/${arg_TARGET}.verilated")
   set(header "${directory}/${arg_PREFIX}.h")
@@ -144,7 +149,7 @@ function(kestrel_verilate)
   target_link_libraries(${arg_TARGET} PUBLIC kestrel_verilated)
   target_compile_options(${arg_TARGET} PRIVATE -w ${KESTREL_MODEL_OPTIONS})
   set_source_files_properties("${slow}" PROPERTIES COMPILE_OPTIONS "-O1")
-  set_source_files_properties(${fast} PROPERTIES COMPILE_OPTIONS "-O3")
+  set_source_files_properties(${fast} PROPERTIES COMPILE_OPTIONS "${arg_OPTIMISE}")
   set_target_properties(
     ${arg_TARGET}
     PROPERTIES CXX_EXTENSIONS OFF

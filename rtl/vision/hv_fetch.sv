@@ -295,13 +295,14 @@ module hv_fetch
   assign row0   = grow_q + 16'(toff_q[19:Lb]);
   assign skew0  = group_skew(many ? octg_q : Lb'(icg_q));
   for (genvar q = 0; q < Parts; q++) begin : gen_part
+    localparam int unsigned Part = q;   // a genvar is signed, and so are its lowest two bits: no index
     always_comb begin
       part_row[q]  = '0;
       part_skew[q] = '0;
       for (int unsigned g = 1; g <= HV_GLOG_MAX; g++) begin
         if (many && 32'(desc_i.glog) == g) begin
-          part_row[q]  = strides[2'(q >> (HV_GLOG_MAX - g))];
-          part_skew[q] = group_skew(Lb'(q >> (HV_GLOG_MAX - g)));
+          part_row[q]  = strides[2'(Part >> (HV_GLOG_MAX - g))];
+          part_skew[q] = group_skew(Lb'(Part >> (HV_GLOG_MAX - g)));
         end
       end
     end

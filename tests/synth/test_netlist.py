@@ -21,6 +21,8 @@ import subprocess
 import sys
 import tempfile
 
+import netlist_verilog
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 VENV_PYTHON = ROOT / "build" / "venv" / "bin" / "python"
 CYCLES = 40_000
@@ -208,6 +210,146 @@ BLOCKS = [
         " op_i = cycle < 400 ? 2'd0 : 2'($urandom); write_i = cycle < 400 || $urandom % 4 != 0;",
     ),
     dict(
+        top="ks_ram_fifo",  # DP16KD of 18 bits
+        parameters="-G Width=18 -G Depth=1024",
+        instance="#(.Width(18), .Depth(1024))",
+        sources=["rtl/common/ks_ram_fifo.sv"],
+        inputs=dict(s_valid_i=1, s_data_i=18, m_ready_i=1),
+        outputs=dict(s_ready_o=1, m_valid_o=1, m_data_o=18, level_o=11),
+        reset=True,
+        # Full and empty in turn.
+        drive="s_valid_i = $urandom % 8 < (cycle / 4096 % 2 == 0 ? 7 : 2); s_data_i = 18'($urandom);"
+        " m_ready_i = $urandom % 8 < (cycle / 4096 % 2 == 0 ? 2 : 7);",
+        ram=True,
+    ),
+    dict(
+        top="hv_cfgq",  # DP16KD of 36 bits, write port and read port
+        parameters="",
+        instance="",
+        generated=["hv_pkg.sv"],
+        sources=["rtl/vision/hv_core_pkg.sv", "rtl/vision/hv_cfgq.sv"],
+        inputs=dict(we_i=1, widx_i=4, wdata_i=64, take_i=1),
+        outputs=dict(room_o=1, empty_o=1, valid_o=1, desc_o=1024),
+        reset=True,
+        # Whole descriptors, where there is room; faster and slower than they are taken.
+        drive="if (cycle % 16 == 0) started = r_room_o && rst_ni && $urandom % 4 != 0;"
+        " we_i = started; widx_i = 4'(cycle); wdata_i = {$urandom, $urandom};"
+        " take_i = r_valid_o && $urandom % (cycle / 2048 % 2 == 0 ? 4 : 64) == 0;",
+        engine=True,
+    ),
+    dict(
+        top="hv_actmem",  # DP16KD of 9 bits
+        parameters="",
+        instance="",
+        generated=["hv_pkg.sv"],
+        sources=["rtl/vision/hv_core_pkg.sv", "rtl/common/ks_mux4.sv", "rtl/vision/hv_actmem.sv"],
+        inputs=dict(
+            issue_valid_i=1, bank_en_i=16, bank_row_i=176, net_i=80, pad_i=16, issue_last_i=1, tag_i=13, pad_byte_i=8,
+            set_take_i=1, row_valid_i=1, row_i=11, res_valid_i=2, res_bank_i=8, res_row_i=22, res_data_i=128,
+            load_valid_i=1, load_mask_i=8, load_p_i=20, load_g_i=10, load_row_i=11, load_data_i=512,
+        ),
+        outputs=dict(
+            issue_ready_o=1, busy_o=1, set_valid_o=1, set_words_o=1024, set_tag_o=13, row_ready_o=1, row_data_o=1024,
+            load_ready_o=1,
+        ),
+        reset=True,
+        # 64 rows at both ends. Reads and writes of a cycle differ in bit 1 of the row; a load writes its row, one
+        # of even number, and the next.
+        drive="issue_valid_i = $urandom % 4 != 0; bank_en_i = 16'($urandom) | 16'($urandom);"
+        " for (int b = 0; b < 16; b++) bank_row_i[11*b +: 11] = {{6{1'($urandom)}}, 3'($urandom), 1'(cycle), 1'($urandom)};"
+        " net_i = {$urandom, $urandom, $urandom}; pad_i = 16'($urandom) & 16'($urandom) & 16'($urandom);"
+        " issue_last_i = $urandom % 3 == 0; tag_i = 13'($urandom); pad_byte_i = 8'($urandom);"
+        " row_valid_i = $urandom % 8 == 0; row_i = {{6{1'($urandom)}}, 3'($urandom), 1'(cycle), 1'($urandom)};"
+        " res_valid_i = 2'($urandom); res_bank_i[3:0] = 4'($urandom); res_bank_i[7:4] = res_bank_i[3:0] + 4'd1;"
+        " for (int b = 0; b < 2; b++) res_row_i[11*b +: 11] = {{6{1'($urandom)}}, 3'($urandom), ~1'(cycle), 1'($urandom)};"
+        " res_data_i = {$urandom, $urandom, $urandom, $urandom};"
+        " load_valid_i = 1'($urandom); load_mask_i = 8'($urandom) | 8'($urandom); load_p_i = 20'($urandom); load_g_i = 10'($urandom);"
+        " load_row_i = {{6{1'($urandom)}}, 3'($urandom), ~1'(cycle), 1'b0};"
+        " for (int b = 0; b < 16; b++) load_data_i[32*b +: 32] = $urandom; set_take_i = r_set_valid_o && $urandom % 2 == 0;",
+        settle=10000,
+        engine=True,
+    ),
+    dict(
+        top="hv_mac",
+        parameters="",
+        instance="",
+        generated=["hv_pkg.sv"],
+        sources=[
+            "rtl/vision/hv_core_pkg.sv",
+            *(f"rtl/common/{name}.sv" for name in ("ks_mul_reg", "ks_mul_s8", "ks_acc", "ks_mux4")),
+            "rtl/vision/hv_mac.sv",
+        ],
+        inputs=dict(set_valid_i=1, set_words_i=1024, set_tag_i=13, wvalid_i=1, wdata_i=256, wnarrow_i=1),
+        outputs=dict(
+            set_take_o=1, wpop_o=1, done_o=1, done_narrow_o=1, acc_o=3712, res_words_o=1024, step_o=1, res_step_o=1,
+            wait_weight_o=1, wait_drain_o=1, empty_o=1,
+        ),
+        reset=True,
+        # Tags of all kinds; a tile ends one time in four.
+        drive="set_valid_i = $urandom % 8 != 0; for (int b = 0; b < 32; b++) set_words_i[32*b +: 32] = $urandom;"
+        " set_tag_i = {4'($urandom & $urandom), 1'($urandom), $urandom % 4 == 0, 1'($urandom), $urandom % 8 == 0, $urandom % 16 == 0,"
+        " 1'($urandom), $urandom % 4 == 0, 2'($urandom)};"
+        " wvalid_i = $urandom % 8 != 0; for (int b = 0; b < 8; b++) wdata_i[32*b +: 32] = $urandom; wnarrow_i = 1'($urandom);",
+        settle=2000,
+        engine=True,
+    ),
+    dict(
+        top="hv_drain",  # with hv_requant
+        parameters="",
+        instance="",
+        generated=["hv_pkg.sv"],
+        sources=[
+            "rtl/vision/hv_core_pkg.sv",
+            *(f"rtl/common/{name}.sv" for name in ("ks_mul_reg", "ks_mux4")),
+            "rtl/vision/hv_requant.sv", "rtl/vision/hv_drain.sv",
+        ],
+        inputs=dict(
+            done_i=1, narrow_i=1, acc_i=3712, res_words_i=1024, desc_i=1024, pbias_i=256, pmult_i=256, pshift_i=64,
+        ),
+        outputs=dict(
+            taken_o=1, pbank_o=1, pgroup_o=2, oct_drained_o=1, wr_valid_o=2, wr_bank_o=8, wr_row_o=22, wr_data_o=128,
+            layer_done_o=1, range_err_o=1,
+        ),
+        reset=True,
+        # A tile in 96 cycles, layers of few tiles (words 2 and 9 of the descriptor), operands of all sizes.
+        drive="done_i = rst_ni && cycle % 96 == 0;"
+        " if (cycle % 96 == 0) begin for (int b = 0; b < 32; b++) desc_i[32*b +: 32] = $urandom;"
+        " desc_i[160 +: 10] = 10'($urandom % 3); desc_i[170 +: 16] = 16'($urandom % 3); desc_i[576 +: 20] = 20'($urandom % 64);"
+        " narrow_i = 1'($urandom);"
+        " for (int b = 0; b < 128; b++) acc_i[29*b +: 29] = 29'($signed($urandom) >>> ($urandom % 32));"
+        " for (int b = 0; b < 32; b++) res_words_i[32*b +: 32] = $urandom; end"
+        " for (int b = 0; b < 8; b++) begin pbias_i[32*b +: 32] = 32'($signed($urandom) >>> ($urandom % 32));"
+        " pmult_i[32*b +: 32] = {2'b01, 30'($urandom)}; pshift_i[8*b +: 8] = 8'($urandom % 32); end",
+        settle=2000,
+        engine=True,
+    ),
+    dict(
+        top="hv_wring",  # DP16KD of 9 bits, LUT RAM
+        parameters="",
+        instance="",
+        generated=["hv_pkg.sv"],
+        sources=["rtl/vision/hv_core_pkg.sv", "rtl/vision/hv_wring.sv"],
+        inputs=dict(
+            start_i=1, seg_push_i=1, seg_addr_i=32, seg_words_i=20, req_ready_i=1, rsp_valid_i=1, rsp_data_i=64,
+            layer_start_i=1, desc_i=1024, oct_drained_i=1, wpop_i=1, pbank_i=1, pgroup_i=2,
+        ),
+        outputs=dict(
+            seg_room_o=1, seg_idle_o=1, req_valid_o=1, req_addr_o=32, req_beats_m1_o=4, layer_done_o=1, wvalid_o=1,
+            wdata_o=256, wnarrow_o=1, pbias_o=256, pmult_o=256, pshift_o=64,
+        ),
+        reset=True,
+        # A program and its layer in 1024 cycles: kind, words of weights, tiles. Beats come unasked.
+        drive="start_i = cycle % 1024 == 10; if (cycle % 1024 == 12) begin desc_i = 0; desc_i[11:8] = {2'(1 + $urandom % 2), 1'($urandom), 1'b1};"
+        " if ($urandom % 4 == 0) desc_i[11:10] = 0; desc_i[96 +: 20] = 20'd500; desc_i[488 +: 16] = 16'(1 + $urandom % 20);"
+        " desc_i[160 +: 10] = 10'd9; desc_i[170 +: 16] = 16'($urandom % 3); end"
+        " layer_start_i = cycle % 1024 == 14; seg_push_i = cycle % 1024 == 16; seg_words_i = 20'd500; seg_addr_i = {25'($urandom), 7'd0};"
+        " req_ready_i = $urandom % 4 == 0; rsp_valid_i = cycle % 1024 > 20 && $urandom % 8 != 0; rsp_data_i = {$urandom, $urandom};"
+        " oct_drained_i = cycle % 1024 > 100 && $urandom % 32 == 0; wpop_i = r_wvalid_o && $urandom % 4 != 0;"
+        " pbank_i = 1'($urandom); pgroup_i = 2'($urandom);",
+        settle=20000,
+        engine=True,
+    ),
+    dict(
         top="thc_compress",
         parameters="-G Lanes=1 -G MaxLog2=10",
         instance="#(.Lanes(1), .MaxLog2(10))",
@@ -251,36 +393,29 @@ def netlist(block, path):
 
     top = block["top"]
     sources = " ".join(str(ROOT / s) for s in block["sources"])
-    cells = path + ".cells.v"
-
-    def passes(*commands):
-        design = ys.Design()
-        for command in commands:
-            ys.run_pass(command, design)
-
-    passes(
+    design = ys.Design()
+    for command in (
         f"read_slang -DSYNTHESIS -DKESTREL_ECP5 -I {ROOT / 'rtl/common'} {block['parameters']} --top {top} {sources}"
         f" {ROOT / 'scripts/ecp5_cells.v'}",
         "check -assert",
         # A memory that asks for block RAM would get it in spite of -nobram.
-        "setattr -unset ram_style",
-        f"synth_ecp5 -nodsp -nobram -nowidelut -top {top}",
+        *(() if block.get("ram") else ("setattr -unset ram_style",)),
+        f"synth_ecp5 {'' if block.get('ram') else '-nodsp -nobram'} -nowidelut -top {top}",
         "check -assert",
-        f"write_verilog -noattr {cells}",
-    )
-    # In a new design, where the cells are not yet known as black boxes.
-    passes(
-        f"read_verilog {cells}",
-        f"read_verilog -overwrite +/ecp5/cells_sim.v {ROOT / 'tests/synth/ecp5_models.v'}",
-        f"hierarchy -check -top {top}",
-        "proc",
-        "flatten -wb",
-        # Constants of the models and their inner names: much text and time for the large blocks.
-        "opt_expr",
-        "opt_clean -purge",
-        f"rename {top} {top}_netlist",
-        f"write_verilog -noattr {path}",
-    )
+        f"write_json {path}.json",
+    ):
+        ys.run_pass(command, design)
+    netlist_verilog.convert(f"{path}.json", path, f"{top}_netlist")
+
+
+def engine_netlist(block, path):
+    """The same for a block of the vision engine, synthesized as the engine is: block RAM, multipliers, wide multiplexers."""
+    made = subprocess.run(
+        [ROOT / "scripts/synth.py", "--top", block["top"], "--no-baseline", "--no-limits", "--no-pack", "--json", f"{path}.json"],
+        capture_output=True, text=True)
+    if made.returncode:
+        sys.exit(made.stdout + made.stderr)
+    netlist_verilog.convert(f"{path}.json", path, f"{block['top']}_netlist")
 
 
 def testbench(block):
@@ -339,7 +474,7 @@ def run(block, folder, seed):
          f"-I{ROOT / 'rtl/common'}", "--top-module", "tb", "--Mdir", str(build), "--build-jobs", "2",
          # Netlists take far longer to compile than to run.
          "-CFLAGS", "-O0", "-o", "sim",
-         str(bench), str(net), *(str(ROOT / s) for s in block["sources"])],
+         str(bench), str(net), str(ROOT / "tests/synth/ecp5_models.v"), *(str(ROOT / s) for s in block["sources"])],
         capture_output=True, text=True)
     if made.returncode:
         return f"verilation failed: {(made.stdout + made.stderr)[-600:]}"
@@ -357,7 +492,8 @@ def run(block, folder, seed):
 def main():
     if len(sys.argv) > 4 and sys.argv[1] == "--netlist":
         block = next(b for b in BLOCKS if b["top"] == sys.argv[2])
-        netlist(dict(block, sources=sys.argv[4:]), sys.argv[3])
+        make = engine_netlist if block.get("engine") else netlist
+        make(dict(block, sources=sys.argv[4:]), sys.argv[3])
         return 0
     if not VENV_PYTHON.exists():
         print("build/venv is missing (scripts/setup.sh makes it): skipped")

@@ -89,21 +89,21 @@ protected:
   /// From a started program to its interrupt. Errors: kTimeout, kDevice (an assertion of the RTL
   /// or a rule of a bus).
   Result<void> run_to_irq() {
-    // Nothing takes this long: the design's own watchdog ends what is stuck.
-    constexpr std::uint64_t kMaxCycles = std::uint64_t{1} << 33;
     using Status = typename Bench::Status;
-    const Status ended = bench_.run_to_irq(kMaxCycles);
+    const Status ended = bench_.run_to_irq(max_cycles_);
     if (ended == Status::assertion)
       return fail(ErrorCode::kDevice, "an assertion of the RTL failed at cycle {}",
                   bench_.simulation.cycle());
     if (ended != Status::done)
-      return fail(ErrorCode::kTimeout, "no interrupt within {} cycles", kMaxCycles);
+      return fail(ErrorCode::kTimeout, "no interrupt within {} cycles", max_cycles_);
     if (const std::string text = bench_.violations(); !text.empty())
       return fail(ErrorCode::kDevice, "bus protocol violated: {}", text);
     return {};
   }
 
   Bench bench_;
+  /// Nothing takes this long: the design's own watchdog ends what is stuck.
+  std::uint64_t max_cycles_ = std::uint64_t{1} << 33;
 
 private:
   static typename Bench::Config bench_config(const DeviceOptions &options) {

@@ -268,6 +268,7 @@ BLOCKS = [
         " for (int b = 0; b < 16; b++) load_data_i[32*b +: 32] = $urandom; set_take_i = r_set_valid_o && $urandom % 2 == 0;",
         settle=10000,
         engine=True,
+        slow=True,
     ),
     dict(
         top="hv_mac",
@@ -292,6 +293,7 @@ BLOCKS = [
         " wvalid_i = $urandom % 8 != 0; for (int b = 0; b < 8; b++) wdata_i[32*b +: 32] = $urandom; wnarrow_i = 1'($urandom);",
         settle=2000,
         engine=True,
+        slow=True,
     ),
     dict(
         top="hv_drain",  # with hv_requant
@@ -322,6 +324,7 @@ BLOCKS = [
         " pmult_i[32*b +: 32] = {2'b01, 30'($urandom)}; pshift_i[8*b +: 8] = 8'($urandom % 32); end",
         settle=2000,
         engine=True,
+        slow=True,
     ),
     dict(
         top="hv_wring",  # DP16KD of 9 bits, LUT RAM
@@ -348,6 +351,7 @@ BLOCKS = [
         " pbank_i = 1'($urandom); pgroup_i = 2'($urandom);",
         settle=20000,
         engine=True,
+        slow=True,
     ),
     dict(
         top="thc_compress",

@@ -98,6 +98,7 @@ public:
     constexpr Address(std::uint64_t number) : low(number) {}
     constexpr Address(std::uint64_t h, std::uint64_t l, std::uint64_t p)
         : high(h), low(l), port(p) {}
+    // NOLINTNEXTLINE(modernize-use-nullptr): clang-tidy 14 means the 0 within <=>
     friend constexpr auto operator<=>(const Address &, const Address &) = default;
   };
   using Send = std::function<void(Address, std::span<const std::uint8_t>)>;

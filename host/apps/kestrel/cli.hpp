@@ -80,9 +80,9 @@ template <typename T>
           },
           range, "WITHIN"};
 }
-/// The same from a row of a table of ranges, which says so for a number of any type.
-[[nodiscard]] inline CLI::Validator within(const Range &range) {
-  return within<double>(range.low, range.high);
+/// The same from a row of a table of ranges.
+template <typename T = double> [[nodiscard]] CLI::Validator within(const Range &range) {
+  return within<T>(static_cast<T>(range.low), static_cast<T>(range.high));
 }
 
 /// Ranges of numbers that several commands take.

@@ -127,13 +127,13 @@ void add_esa_campaign(CLI::App &esa, int &status) {
                       "What becomes of completed slots: free, hold, via_ps (default for atp)");
   command->add_option("--device", c.device, "fast or rtl")->capture_default_str();
   command->add_option("--packets", c.packets, "Offered to the switch, at least")
-      ->check(within(std::uint64_t{1}, std::uint64_t{1'000'000'000'000}))
+      ->check(within<std::uint64_t>(range_of(esa::kCampaignRanges, "packets")))
       ->capture_default_str();
   command->add_option("--slots", c.model.slots, "Of the switch")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
   command->add_option("--lanes", c.model.lanes, "32-bit lanes of a slot")
-      ->check(within(2U, 2048U))
+      ->check(within<std::uint32_t>(range_of(esa::kCampaignRanges, "lanes")))
       ->capture_default_str();
   command->add_option("--seed", c.seed, "Of everything random")
       ->check(within<std::uint64_t>())

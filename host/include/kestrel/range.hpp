@@ -5,8 +5,10 @@
 // reads a field checks it against its row, by name. NaN lies in no range, infinity neither.
 #pragma once
 
+#include <initializer_list>
 #include <span>
 #include <string_view>
+#include <utility>
 
 #include "kestrel/result.hpp"
 
@@ -37,6 +39,16 @@ struct Range {
   if (!row.holds(value)) {
     return fail(ErrorCode::kInvalidArgument, "{}: {:g} is not in {:g}..{:g}", name, value, row.low,
                 row.high);
+  }
+  return {};
+}
+
+/// The same of several fields, in their order.
+[[nodiscard]] inline Result<void>
+check_ranges(std::span<const Range> table,
+             std::initializer_list<std::pair<std::string_view, double>> fields) {
+  for (const auto &[name, value] : fields) {
+    KESTREL_TRY(check_range(table, name, value));
   }
   return {};
 }

@@ -496,16 +496,17 @@ Result<void> Campaign::round(std::uint16_t first_job) {
 } // namespace
 
 Result<CampaignTally> run_campaign(const CampaignConfig &config) {
-  for (const auto &[name, value] :
-       {std::pair{"packets", static_cast<double>(config.packets)},
-        std::pair{"slots", static_cast<double>(config.model.slots)},
-        std::pair{"lanes", static_cast<double>(config.model.lanes)}, std::pair{"loss", config.loss},
-        std::pair{"duplicate", config.duplicate}, std::pair{"reorder", config.reorder},
-        std::pair{"damage", config.damage}, std::pair{"malformed", config.malformed},
-        std::pair{"death", config.death}, std::pair{"restart", config.restart},
-        std::pair{"straggler", config.straggler}}) {
-    KESTREL_TRY(check_range(kCampaignRanges, name, value));
-  }
+  KESTREL_TRY(check_ranges(kCampaignRanges, {{"packets", static_cast<double>(config.packets)},
+                                             {"slots", config.model.slots},
+                                             {"lanes", config.model.lanes},
+                                             {"loss", config.loss},
+                                             {"duplicate", config.duplicate},
+                                             {"reorder", config.reorder},
+                                             {"damage", config.damage},
+                                             {"malformed", config.malformed},
+                                             {"death", config.death},
+                                             {"restart", config.restart},
+                                             {"straggler", config.straggler}}));
   if (config.model.ports < 8) {
     return fail(ErrorCode::kInvalidArgument, "ports: a campaign needs 8");
   }

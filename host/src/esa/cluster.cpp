@@ -118,41 +118,38 @@ Result<void> check(const ClusterConfig &c, const std::vector<ClusterJob> &jobs) 
   const auto refuse = [](const char *field, const char *rule) {
     return fail(ErrorCode::kInvalidArgument, "{}: {}", field, rule);
   };
-  const auto within = [](const char *field, auto value) {
-    return check_range(kClusterRanges, field, static_cast<double>(value));
-  };
-  KESTREL_TRY(within("slots", c.slots));
+  KESTREL_TRY(check_range(kClusterRanges, "slots", c.slots));
   if (c.completed == ref::Completed::kHold)
     return refuse("completed", "the cluster simulation has 'free' and 'via_ps'");
-  KESTREL_TRY(within("downgrade_shift", c.downgrade_shift));
-  KESTREL_TRY(within("priority.comm", c.priority.comm));
-  KESTREL_TRY(within("priority.work", c.priority.work));
-  KESTREL_TRY(within("priority.layer", c.priority.layer));
-  KESTREL_TRY(within("link_gbps", c.link_gbps));
-  KESTREL_TRY(within("link_delay_us", c.link_delay_us));
-  KESTREL_TRY(within("switch_latency_us", c.switch_latency_us));
-  KESTREL_TRY(within("ecn_packets", c.ecn_packets));
-  KESTREL_TRY(within("queue_packets", c.queue_packets));
-  KESTREL_TRY(within("loss", c.loss));
-  KESTREL_TRY(within("window_start", c.window_start));
-  KESTREL_TRY(within("window_max", c.window_max));
+  KESTREL_TRY(check_ranges(kClusterRanges, {{"downgrade_shift", c.downgrade_shift},
+                                            {"priority.comm", c.priority.comm},
+                                            {"priority.work", c.priority.work},
+                                            {"priority.layer", c.priority.layer},
+                                            {"link_gbps", c.link_gbps},
+                                            {"link_delay_us", c.link_delay_us},
+                                            {"switch_latency_us", c.switch_latency_us},
+                                            {"ecn_packets", c.ecn_packets},
+                                            {"queue_packets", c.queue_packets},
+                                            {"loss", c.loss},
+                                            {"window_start", c.window_start},
+                                            {"window_max", c.window_max}}));
   if (c.window_max < c.window_start)
     return refuse("window_max", "is below window_start");
-  KESTREL_TRY(within("out_of_order", c.out_of_order));
-  KESTREL_TRY(within("reminder_us", c.reminder_us));
-  KESTREL_TRY(within("timeout_us", c.timeout_us));
-  KESTREL_TRY(within("scale", c.scale));
-  KESTREL_TRY(within("jitter", c.jitter));
-  KESTREL_TRY(within("layers", c.layers));
-  KESTREL_TRY(within("max_events", c.max_events));
-  KESTREL_TRY(within("jobs", jobs.size()));
+  KESTREL_TRY(check_ranges(kClusterRanges, {{"out_of_order", c.out_of_order},
+                                            {"reminder_us", c.reminder_us},
+                                            {"timeout_us", c.timeout_us},
+                                            {"scale", c.scale},
+                                            {"jitter", c.jitter},
+                                            {"layers", c.layers},
+                                            {"max_events", static_cast<double>(c.max_events)},
+                                            {"jobs", static_cast<double>(jobs.size())}}));
   for (const ClusterJob &job : jobs) {
-    KESTREL_TRY(within("workers", job.workers));
-    KESTREL_TRY(within("iterations", job.iterations));
-    KESTREL_TRY(within("start_ms", job.start_ms));
-    KESTREL_TRY(within("parameters_m", job.model.parameters_m));
-    KESTREL_TRY(within("forward_ms", job.model.forward_ms));
-    KESTREL_TRY(within("backward_ms", job.model.backward_ms));
+    KESTREL_TRY(check_ranges(kClusterRanges, {{"workers", job.workers},
+                                              {"iterations", job.iterations},
+                                              {"start_ms", job.start_ms},
+                                              {"parameters_m", job.model.parameters_m},
+                                              {"forward_ms", job.model.forward_ms},
+                                              {"backward_ms", job.model.backward_ms}}));
     const double packets = job.model.parameters_m * 1e6 / c.scale / kLanes * job.iterations;
     if (packets > 4e9)
       return refuse("iterations", "more than 2^32 sequence numbers; raise scale");

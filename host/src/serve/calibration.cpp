@@ -288,8 +288,8 @@ std::string to_json(const ThresholdTable &table) {
 }
 
 Result<ThresholdTable> parse_threshold_table(std::string_view text, const std::string &name) {
-  const auto parsed = parse_json(text);
-  const Json json = parsed ? *parsed : Json();
+  auto parsed = parse_json(text);
+  const Json json = parsed ? std::move(*parsed) : Json();
   if (!parsed && parsed.error().message.find("not JSON") == std::string::npos) {
     return fail(parsed.error().code, "{}: {}", name, parsed.error().message);
   }

@@ -2,6 +2,8 @@
 // Copyright The Kestrel Authors
 //
 // Source: ONNX IR specification and operator schemas (opsets 1 to 21).
+#include "serve/onnx_check.hpp"
+
 #include <algorithm>
 #include <array>
 #include <limits>
@@ -10,7 +12,7 @@
 #include <set>
 #include <string_view>
 
-#include "onnx_subset.pb.h"
+#include "common/json.hpp"
 #include "serve/onnx_classifier.hpp"
 
 namespace kestrel::serve {
@@ -21,13 +23,6 @@ constexpr int kMaxRank = 8;
 constexpr std::uint64_t kMaxBytes = std::uint64_t{1} << 31; ///< of one tensor, as of the file
 constexpr std::int64_t kMaxExtent = std::int64_t{1} << 31;
 constexpr std::int64_t kMaxWindow = 4096; ///< kernel, stride, dilation, pad
-
-std::string shown(std::string_view text) {
-  std::string out(text.substr(0, 60));
-  std::replace_if(
-      out.begin(), out.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
-  return out;
-}
 
 /// Bytes of one element; 0 for types that are not read.
 std::size_t element_bytes(std::int32_t type) {
@@ -143,19 +138,20 @@ public:
       for (const std::string &input : node.input()) {
         if (!known.contains(input)) {
           return bad(title(node),
-                     fmt::format("its input '{}' is made by nothing before it", shown(input)));
+                     fmt::format("its input '{}' is made by nothing before it", shortened(input)));
         }
       }
       KESTREL_TRY(check(node));
       for (const std::string &output : node.output()) {
         if (!output.empty() && !known.insert(output).second) {
-          return bad(title(node), fmt::format("its output '{}' exists already", shown(output)));
+          return bad(title(node), fmt::format("its output '{}' exists already", shortened(output)));
         }
       }
     }
     for (const onnx::ValueInfo &output : graph_.output()) {
       if (output.name().empty() || !known.contains(output.name())) {
-        return bad("the graph", fmt::format("nothing makes its output '{}'", shown(output.name())));
+        return bad("the graph",
+                   fmt::format("nothing makes its output '{}'", shortened(output.name())));
       }
     }
     return {};
@@ -166,12 +162,12 @@ private:
     return fail(ErrorCode::kParse, "{}: {}: {}", file_, what, why);
   }
   static std::string title(const onnx::Node &node) {
-    return fmt::format("node '{}' ({})", shown(node.name()), shown(node.op_type()));
+    return fmt::format("node '{}' ({})", shortened(node.name()), shortened(node.op_type()));
   }
 
   /// Extents and data agree.
   Result<void> tensor_of(const onnx::Tensor &t, const char *what) const {
-    const std::string name = fmt::format("{} '{}'", what, shown(t.name()));
+    const std::string name = fmt::format("{} '{}'", what, shortened(t.name()));
     if (t.dims_size() > kMaxRank) {
       return bad(name, fmt::format("{} dimensions; at most {} are read", t.dims_size(), kMaxRank));
     }
@@ -274,7 +270,7 @@ private:
   Result<void> check(const onnx::Node &node, const onnx::Attribute &a) const {
     const std::string &name = a.name();
     const auto wrong = [&](const std::string &why) {
-      return bad(title(node), fmt::format("attribute '{}': {}", shown(name), why));
+      return bad(title(node), fmt::format("attribute '{}': {}", shortened(name), why));
     };
     if (a.has_t()) {
       KESTREL_TRY(tensor_of(a.t(), "value"));
@@ -458,14 +454,23 @@ private:
 
 } // namespace
 
-Result<void> check_onnx(std::span<const std::uint8_t> bytes, const std::string &name) {
+Result<onnx::Model> parse_onnx(std::span<const std::uint8_t> bytes, const std::string &name) {
   onnx::Model model;
   if (bytes.empty() || bytes.size() > std::size_t{std::numeric_limits<int>::max()} ||
       !model.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) || !model.has_graph() ||
       model.graph().node_size() == 0) {
     return fail(ErrorCode::kParse, "{}: not an ONNX model", name);
   }
-  return Checker(model.graph(), name).run();
+  return model;
+}
+
+Result<void> check_onnx(const onnx::Graph &graph, const std::string &name) {
+  return Checker(graph, name).run();
+}
+
+Result<void> check_onnx(std::span<const std::uint8_t> bytes, const std::string &name) {
+  KESTREL_ASSIGN(const onnx::Model model, parse_onnx(bytes, name));
+  return check_onnx(model.graph(), name);
 }
 
 } // namespace kestrel::serve

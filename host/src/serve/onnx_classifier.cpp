@@ -15,6 +15,7 @@
 #include "kestrel/bytes.hpp"
 
 #include "onnx_subset.pb.h"
+#include "serve/onnx_check.hpp"
 
 namespace kestrel::serve {
 namespace {
@@ -836,19 +837,14 @@ Result<OnnxClassifier> read_onnx_classifier(std::span<const std::uint8_t> bytes,
                                             const std::string &name,
                                             std::span<const std::int64_t> image_shape,
                                             std::int64_t classes) {
-  onnx::Model model;
-  if (bytes.empty() || bytes.size() > std::size_t{std::numeric_limits<int>::max()} ||
-      !model.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())) || !model.has_graph() ||
-      model.graph().node_size() == 0) {
-    return fail(ErrorCode::kParse, "{}: not an ONNX model", name);
-  }
+  KESTREL_ASSIGN(onnx::Model model, parse_onnx(bytes, name));
   if (image_shape.size() != 3) {
     return fail(ErrorCode::kInvalidArgument, "{}: the image shape is not channels, height, width",
                 name);
   }
   Reader reader(model.graph(), name);
   KESTREL_ASSIGN(OnnxClassifier out, reader.read(image_shape, classes));
-  KESTREL_TRY(check_onnx(bytes, name));
+  KESTREL_TRY(check_onnx(model.graph(), name));
   fill_in_extents(*model.mutable_graph(), reader.input(), out);
   put_together(*model.mutable_graph(), reader.parts());
   prune(*model.mutable_graph());

@@ -291,8 +291,10 @@ struct AggregatorCore::Impl {
     return true;
   }
 
-  /// A result once more, if the worker has not asked for too many.
-  void repeat(Job &job, unsigned worker, const Aggregation &aggregation, Clock::time_point now) {
+  /// A result once more to the header's sender, if it has not asked for too many.
+  void repeat(Job &job, const wire::Header &header, const Aggregation &aggregation,
+              Clock::time_point now) {
+    const auto worker = static_cast<std::size_t>(std::countr_zero(header.bitmap));
     const double seconds = std::chrono::duration<double>(now - job.counted[worker]).count();
     double &left = job.repeats[worker];
     left = job.counted[worker] == Clock::time_point{}
@@ -351,8 +353,7 @@ struct AggregatorCore::Impl {
         aggregation->second.slot != header.slot || aggregation->second.config != header.config) {
       return false;
     }
-    repeat(*starts.former, static_cast<unsigned>(std::countr_zero(header.bitmap)),
-           aggregation->second, now);
+    repeat(*starts.former, header, aggregation->second, now);
     return true;
   }
   static bool belongs(const Job &job, Address from, const wire::Header &header) {
@@ -446,7 +447,7 @@ struct AggregatorCore::Impl {
       ++stats.mismatched;
       refuse(from, header, norms, aggregation.config, job.fan_in);
     } else if (aggregation.done) {
-      repeat(job, static_cast<unsigned>(std::countr_zero(header.bitmap)), aggregation, now);
+      repeat(job, header, aggregation, now);
     } else {
       const bool wanted = (aggregation.expected & ~aggregation.bitmap & header.bitmap) != 0;
       stats.resend_requests += wanted ? 1 : 0;
@@ -539,7 +540,7 @@ struct AggregatorCore::Impl {
     if (aggregation.done) {
       // The sender may have missed the result.
       ++stats.late;
-      repeat(job, static_cast<unsigned>(std::countr_zero(header.bitmap)), aggregation, now);
+      repeat(job, header, aggregation, now);
       return;
     }
     if ((aggregation.expected & header.bitmap) == 0) {

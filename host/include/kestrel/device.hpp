@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include "kestrel/memory_model.hpp"
+
 namespace kestrel {
 
 /// A clock that turns cycles into time, and how it was obtained.
@@ -19,9 +21,7 @@ struct ClockInfo {
 };
 
 struct DeviceOptions {
-  std::uint32_t read_latency = 30; ///< cycles from read request to first beat
-  std::uint32_t write_latency = 8; ///< cycles from last beat to response
-  std::uint32_t outstanding = 16;  ///< read bursts that the memory accepts at once
+  MemoryModel memory;              ///< external memory (rtl, and the cycles of fast)
   std::uint64_t seed = 1;          ///< of random back-pressure and of uninitialised state (rtl)
   double stall_probability = 0.0;  ///< random bus back-pressure per channel and cycle (rtl)
   std::string trace_path;          ///< FST trace of the runs (rtl), empty: none

@@ -10,6 +10,7 @@
 #include <ctime>
 #include <filesystem>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -33,22 +34,31 @@ constexpr std::array<std::uint32_t, 4> kReadLatencies{1, 7, 30, 100};
 constexpr std::array<std::uint32_t, 3> kWriteLatencies{1, 8, 40};
 constexpr std::array<std::uint32_t, 4> kOutstanding{1, 2, 4, 16};
 
+/// A memory that is slower than the bus, drawn from `seed`: bandwidth and refresh beside the rest.
+MemoryTiming slow_timing(std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  const auto draw = [&](std::uint32_t low, std::uint32_t high) {
+    return std::uniform_int_distribution<std::uint32_t>(low, high)(random);
+  };
+  MemoryTiming t{draw(1, 60), draw(1, 60), draw(1, 16)};
+  t.cycles = draw(1, 12);
+  t.beats = draw(std::max(1U, t.cycles / 8), t.cycles);
+  if (draw(0, 3) != 0) {
+    t.refresh_interval = draw(2, 500);
+    t.refresh_cycles = draw(0, std::min(t.refresh_interval - 1, 40U));
+  }
+  return t;
+}
+
 /// Number `i` of all combinations.
 MemoryTiming timing_of(std::uint64_t i) {
   return {kReadLatencies[i % 4], kWriteLatencies[i / 4 % 3], kOutstanding[i / 12 % 4]};
 }
 constexpr std::uint64_t kTimings = 48;
 
-std::string describe(const MemoryTiming &t) {
-  return fmt::format("read latency {}, write latency {}, outstanding {}", t.read_latency,
-                     t.write_latency, t.outstanding);
-}
-
 DeviceOptions options_of(const MemoryTiming &timing) {
   DeviceOptions options;
-  options.read_latency = timing.read_latency;
-  options.write_latency = timing.write_latency;
-  options.outstanding = timing.outstanding;
+  options.memory = timing;
   return options;
 }
 
@@ -168,6 +178,33 @@ void run_cases(std::uint64_t first, int count, bool networks) {
 TEST(CycleModel, RandomLayersEqualRtl) { run_cases(test::seed_or(74'000), 240, false); }
 TEST(CycleModel, RandomNetworksEqualRtl) { run_cases(test::seed_or(85'000), 60, true); }
 
+TEST(CycleModel, SlowMemoriesEqualRtl) {
+  const std::uint64_t first = test::seed_or(63'000);
+  std::printf("KESTREL_SEED=%llu\n", static_cast<unsigned long long>(first));
+  Totals totals;
+  for (std::uint64_t seed = first; seed < first + 60 && !testing::Test::HasFailure(); ++seed) {
+    const auto c = seed % 4 == 0 ? test::random_network(seed) : test::random_layer(seed);
+    SCOPED_TRACE(fmt::format("seed {}: {}", seed, c.description));
+    const auto package = compile_variant(c.graph, seed);
+    if (!package) {
+      ++totals.refused;
+      continue;
+    }
+    ++totals.packages;
+    expect_equal(*package, c.graph, slow_timing(seed), seed, totals);
+    // The same inference takes no longer where every cycle can move a beat.
+    MemoryTiming slow = slow_timing(seed), quick = slow;
+    quick.beats = quick.cycles = 1;
+    quick.refresh_interval = 0;
+    const auto a = simulate_cycles(*package, edge(), slow), b = simulate_cycles(*package, edge(), quick);
+    ASSERT_TRUE(a && b);
+    EXPECT_GE(a->cycles + 64, b->cycles);
+  }
+  totals.print();
+  EXPECT_GT(totals.runs, 30U);
+  EXPECT_GT(totals.sum.wr_beats, 0U);
+}
+
 /// More write bursts under way than the engine keeps count of.
 TEST(CycleModel, ManyWritesUnderWayEqualRtl) {
   test::RandomNetwork net(96'000, {}, 40, 40, 8);
@@ -225,7 +262,8 @@ TEST_P(CycleModelNetworks, EqualsRtl) {
   Totals totals;
   totals.packages = 1;
   for (const MemoryTiming &timing :
-       {MemoryTiming{}, MemoryTiming{1, 1, 2}, MemoryTiming{100, 40, 1}, MemoryTiming{7, 40, 4}})
+       {MemoryTiming{}, MemoryTiming{1, 1, 2}, MemoryTiming{100, 40, 1}, MemoryTiming{7, 40, 4},
+        named_memories()[1].model, MemoryTiming{20, 9, 3, 3, 8, 100, 7}})
     expect_equal(*package, *graph, timing, 5, totals);
   totals.print();
 

@@ -36,6 +36,7 @@ public:
   }
 
   Result<Inference> run(std::span<const std::int8_t> input) override {
+    bench_.memory.align();
     KESTREL_TRY(driver_.start(input));
     KESTREL_TRY(run_to_irq());
     return driver_.finish();

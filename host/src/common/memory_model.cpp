@@ -16,11 +16,11 @@ namespace {
 constexpr std::uint32_t kBusBytes = 8;
 constexpr std::uint32_t kBytesUnit = 1000; // of the setting `bytes`
 
-// ulx3s: boards/ulx3s/measure_memory.py.
+// ulx3s: as boards/ulx3s/measure_memory.py prints it.
 constexpr std::array<NamedMemory, 2> kMemories{{
     {"assumed", {}, "assumed: a beat of 8 bytes every cycle, no refresh"},
     {"ulx3s",
-     {18, 18, 2, 1, 5, 390, 2},
+     {18, 18, 2, 1, 5, 390, 3},
      "measured on the simulated ULX3S board, 50 MHz: 16-bit SDRAM behind LiteDRAM"},
 }};
 

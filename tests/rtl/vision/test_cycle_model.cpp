@@ -21,6 +21,7 @@
 #include "kestrel/vision/device.hpp"
 #include "kestrel/vision/functional_device.hpp"
 #include "kestrel/vision/tflite.hpp"
+#include "tests/host/vision/large_networks.hpp"
 #include "tests/host/vision/random_layers.hpp"
 #include "tests/host/test_data.hpp"
 #include "tests/rtl/vision/counters_text.hpp"
@@ -33,6 +34,8 @@ const contract::Config &edge() { return *contract::find_config("edge"); }
 constexpr std::array<std::uint32_t, 4> kReadLatencies{1, 7, 30, 100};
 constexpr std::array<std::uint32_t, 3> kWriteLatencies{1, 8, 40};
 constexpr std::array<std::uint32_t, 4> kOutstanding{1, 2, 4, 16};
+
+MemoryTiming board_memory() { return parse_memory("ulx3s").value(); }
 
 /// A memory that is slower than the bus, drawn from `seed`: bandwidth and refresh beside the rest.
 MemoryTiming slow_timing(std::uint64_t seed) {
@@ -263,8 +266,22 @@ TEST_P(CycleModelNetworks, EqualsRtl) {
   totals.packages = 1;
   for (const MemoryTiming &timing :
        {MemoryTiming{}, MemoryTiming{1, 1, 2}, MemoryTiming{100, 40, 1}, MemoryTiming{7, 40, 4},
-        named_memories()[1].model, MemoryTiming{20, 9, 3, 3, 8, 100, 7}})
+        board_memory(), MemoryTiming{20, 9, 3, 3, 8, 100, 7}})
     expect_equal(*package, *graph, timing, 5, totals);
+  // Compiled for the board's memory: exact as well, and there not slower than what was compiled for
+  // the assumed one.
+  CompileOptions for_board;
+  for_board.memory = board_memory();
+  const auto tuned = compile(*graph, edge(), for_board);
+  ASSERT_TRUE(tuned) << tuned.error().message;
+  expect_equal(*tuned, *graph, board_memory(), 6, totals);
+  const auto slow = simulate_cycles(*package, edge(), board_memory());
+  const auto quick = simulate_cycles(*tuned, edge(), board_memory());
+  ASSERT_TRUE(slow && quick);
+  std::printf("on the board's memory: compiled for the assumed one %llu cycles, for itself %llu\n",
+              static_cast<unsigned long long>(slow->cycles),
+              static_cast<unsigned long long>(quick->cycles));
+  EXPECT_LE(quick->cycles, slow->cycles);
   totals.print();
 
   // The functional device returns the same counters.
@@ -284,6 +301,29 @@ INSTANTIATE_TEST_SUITE_P(Networks, CycleModelNetworks,
                                          "mobilenetv1_025_vww96_int8", "person_detect",
                                          "resnet8_cifar10_int8"),
                          [](const auto &network) { return std::string(network.param); });
+
+/// Stripes and spilled maps: a network that does not fit activation memory, compiled for each memory.
+TEST(CycleModel, LargeNetworkForTheBoardsMemory) {
+  const Graph graph = test::mobilenet_v2(31);
+  CompileOptions for_board;
+  for_board.memory = board_memory();
+  const auto assumed = compile(graph, edge(), {});
+  const auto tuned = compile(graph, edge(), for_board);
+  ASSERT_TRUE(assumed && tuned);
+  const auto a = simulate_cycles(*assumed, edge(), board_memory());
+  const auto b = simulate_cycles(*tuned, edge(), board_memory());
+  const auto c = simulate_cycles(*assumed, edge());
+  const auto d = simulate_cycles(*tuned, edge());
+  ASSERT_TRUE(a && b && c && d);
+  const auto text = [](const Counters &n) {
+    return fmt::format("{} cycles, {} beats read, {} written", n.cycles, n.rd_beats, n.wr_beats);
+  };
+  std::printf("shape of MobileNetV2 at 224x224\ncompiled for the assumed memory: there %s; on the "
+              "board's %s\ncompiled for the board's: there %s; on the assumed one %s\n",
+              text(*c).c_str(), text(*a).c_str(), text(*b).c_str(), text(*d).c_str());
+  EXPECT_LT(b->cycles, a->cycles);
+  EXPECT_LT(b->rd_beats + b->wr_beats, a->rd_beats + a->wr_beats);
+}
 
 TEST(CycleModel, RefusesWhatItDoesNotKnow) {
   const auto c = test::random_layer(74'000);

@@ -235,7 +235,8 @@ void print(const std::vector<Measurement> &all, const Options &options) {
                "network", "for assumed", "for this", "gain");
     for (const Measurement &m : all)
       fmt::print("{:28} {:12} {:12} {:7.2f}%\n", m.name, m.untuned, m.rtl.cycles,
-                 100.0 * (1.0 - static_cast<double>(m.rtl.cycles) / static_cast<double>(m.untuned)));
+                 100.0 *
+                     (1.0 - static_cast<double>(m.rtl.cycles) / static_cast<double>(m.untuned)));
   }
   fmt::print("\nSpeed of the simulator on this machine (not of the hardware), mean of {}:\n"
              "{:28} {:>18} {:>20} {:>24}\n",
@@ -315,8 +316,7 @@ int baseline(const std::vector<Measurement> &all, const Options &options) {
     fmt::print(stderr, "{}: not a baseline\n", options.baseline_path);
     return 1;
   }
-  if (options.memory.limited() ||
-      file.value("read_latency", 0U) != options.memory.read_latency ||
+  if (options.memory.limited() || file.value("read_latency", 0U) != options.memory.read_latency ||
       file.value("write_latency", 0U) != options.memory.write_latency) {
     fmt::print(stderr, "{}: made with another memory\n", options.baseline_path);
     return 1;

@@ -115,7 +115,8 @@ Result<MemoryModel> parse_memory(std::string_view text) {
 }
 
 std::string describe(const MemoryModel &m) {
-  const double bytes = m.limited() ? static_cast<double>(kBusBytes) * m.beats / m.cycles : kBusBytes;
+  const double bytes =
+      m.limited() ? static_cast<double>(kBusBytes) * m.beats / m.cycles : kBusBytes;
   return fmt::format("latency={},write-latency={},outstanding={},bytes={:.4g},refresh={}",
                      m.read_latency, m.write_latency, m.outstanding, bytes,
                      m.refresh_interval == 0

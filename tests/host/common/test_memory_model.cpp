@@ -58,7 +58,8 @@ TEST(MemoryModel, Time) {
   EXPECT_DOUBLE_EQ(MemoryModel{}.bytes_per_cycle(), 8.0);
   const MemoryModel slow{.beats = 2, .cycles = 7};
   EXPECT_EQ(slow.cycles_of(3), 11U);
-  const MemoryModel refreshed{.beats = 1, .cycles = 4, .refresh_interval = 100, .refresh_cycles = 20};
+  const MemoryModel refreshed{
+      .beats = 1, .cycles = 4, .refresh_interval = 100, .refresh_cycles = 20};
   EXPECT_EQ(refreshed.cycles_of(100), 500U);
   EXPECT_DOUBLE_EQ(refreshed.bytes_per_cycle(), 1.6);
 }

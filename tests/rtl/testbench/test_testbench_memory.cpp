@@ -213,7 +213,8 @@ TEST(read_timing, shared_bandwidth_is_that_of_both_directions) {
   bench.master.reads = {read_burst(0x1000, 15, 0)};
   bench.master.writes = {write_burst(0x8000, 15, 30)};
   bench.run(1000);
-  const auto &reads = bench.master.reads[0].data_cycles, &writes = bench.master.writes[0].data_cycles;
+  const auto &reads = bench.master.reads[0].data_cycles,
+             &writes = bench.master.writes[0].data_cycles;
   EXPECT_EQ(reads.front(), 30U);
   EXPECT_EQ(writes.front(), 30U);
   // Two beats at once, of which the second goes below zero, every four cycles.

@@ -21,9 +21,9 @@
 #include "kestrel/vision/device.hpp"
 #include "kestrel/vision/functional_device.hpp"
 #include "kestrel/vision/tflite.hpp"
+#include "tests/host/test_data.hpp"
 #include "tests/host/vision/large_networks.hpp"
 #include "tests/host/vision/random_layers.hpp"
-#include "tests/host/test_data.hpp"
 #include "tests/rtl/vision/counters_text.hpp"
 
 namespace kestrel::hv {
@@ -199,7 +199,8 @@ TEST(CycleModel, SlowMemoriesEqualRtl) {
     MemoryTiming slow = slow_timing(seed), quick = slow;
     quick.beats = quick.cycles = 1;
     quick.refresh_interval = 0;
-    const auto a = simulate_cycles(*package, edge(), slow), b = simulate_cycles(*package, edge(), quick);
+    const auto a = simulate_cycles(*package, edge(), slow),
+               b = simulate_cycles(*package, edge(), quick);
     ASSERT_TRUE(a && b);
     EXPECT_GE(a->cycles + 64, b->cycles);
   }
@@ -302,7 +303,8 @@ INSTANTIATE_TEST_SUITE_P(Networks, CycleModelNetworks,
                                          "resnet8_cifar10_int8"),
                          [](const auto &network) { return std::string(network.param); });
 
-/// Stripes and spilled maps: a network that does not fit activation memory, compiled for each memory.
+/// Stripes and spilled maps: a network that does not fit activation memory, compiled for each
+/// memory.
 TEST(CycleModel, LargeNetworkForTheBoardsMemory) {
   const Graph graph = test::mobilenet_v2(31);
   CompileOptions for_board;

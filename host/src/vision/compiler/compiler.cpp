@@ -503,8 +503,8 @@ void Emitter::fill_table() {
       const std::uint64_t weight_beats = c.weight_bytes / config_.bus_bytes;
       const std::uint64_t read_beats = weight_beats + c.load_bytes / config_.bus_bytes;
       const std::uint64_t write_beats = c.store_bytes / config_.bus_bytes;
-      const std::uint64_t beats = options_.memory.limited() ? read_beats + write_beats
-                                                            : std::max(read_beats, write_beats);
+      const std::uint64_t beats =
+          options_.memory.limited() ? read_beats + write_beats : std::max(read_beats, write_beats);
       if (options_.memory.cycles_of(beats) > info.cycles) {
         info.cycles = options_.memory.cycles_of(beats);
         info.bound = 2 * weight_beats > beats ? Bound::kWeights : Bound::kLoad;

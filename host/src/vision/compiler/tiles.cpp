@@ -155,7 +155,8 @@ Result<void> plan_tiles(Program &program, const Graph &graph, const contract::Co
     if (!narrow && index < choice.glog.size() && choice.glog[index] >= 0)
       consider(choice.glog[index]);
     const bool settled = best.has_value();
-    for (int glog = 0; glog <= glog_max && !settled && (!best || options.force_groups == 0); ++glog) {
+    for (int glog = 0; glog <= glog_max && !settled && (!best || options.force_groups == 0);
+         ++glog) {
       if (narrow && best)
         break;
       consider(glog);

@@ -227,10 +227,9 @@ struct Bandwidth {
   bool ready = true;
 
   void begin(u64 cycle) {
-    const bool refresh =
-        origin != 0 && memory.refresh_interval != 0 &&
-        (cycle - origin) % memory.refresh_interval >=
-            u64{memory.refresh_interval} - memory.refresh_cycles;
+    const bool refresh = origin != 0 && memory.refresh_interval != 0 &&
+                         (cycle - origin) % memory.refresh_interval >=
+                             u64{memory.refresh_interval} - memory.refresh_cycles;
     if (!refresh)
       credit = std::min(credit + memory.beats, std::int64_t{memory.cycles} + memory.beats - 1);
     ready = !refresh && (!memory.limited() || credit >= memory.cycles);

@@ -24,7 +24,9 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "kestrel/memory_model.hpp"
 #include "kestrel/vision/compiler.hpp"
+#include "kestrel/vision/cycle_model.hpp"
 #include "kestrel/vision/device.hpp"
 #include "kestrel/vision/reference.hpp"
 #include "kestrel/vision/tflite.hpp"
@@ -37,8 +39,9 @@ namespace fs = std::filesystem;
 
 struct Options {
   std::vector<std::string> models;
-  std::uint32_t read_latency = 30;
-  std::uint32_t write_latency = 8;
+  std::vector<std::string> memories;
+  std::string memory_name; // the one at hand
+  MemoryModel memory;
   double clock_mhz = 100.0;
   int runs = 3;
   std::string json_path;
@@ -48,8 +51,7 @@ struct Options {
 
   [[nodiscard]] DeviceOptions device() const {
     DeviceOptions o;
-    o.read_latency = read_latency;
-    o.write_latency = write_latency;
+    o.memory = memory;
     o.clock_mhz = clock_mhz;
     return o;
   }
@@ -90,6 +92,8 @@ struct Measurement {
   std::string name;
   Counters rtl;
   Counters model; // cycles_known is false where there is no cycle model
+  // Cycles by the model of the package that is compiled for the assumed memory, on this one.
+  std::uint64_t untuned = 0;
   std::uint32_t bus_bytes = 8;
   ClockInfo clock;
   double wall_seconds = 0.0; // of the simulator, for one inference
@@ -128,10 +132,20 @@ Result<Measurement> measure(const std::string &path, const Options &options) {
     return graph.error();
   const contract::Config &config = *contract::find_config("edge");
   CompileOptions compile_options;
-  compile_options.read_latency = options.read_latency;
+  compile_options.memory = options.memory;
   auto package = compile(*graph, config, compile_options);
   if (!package)
     return package.error();
+  std::uint64_t untuned = 0;
+  if (options.memory.limited()) {
+    const auto other = compile(*graph, config, {});
+    if (!other)
+      return other.error();
+    const auto counters = simulate_cycles(*other, config, options.memory);
+    if (!counters)
+      return counters.error();
+    untuned = counters->cycles;
+  }
   auto rtl = make_device("rtl", config.name, options.device());
   if (!rtl)
     return rtl.error();
@@ -144,6 +158,7 @@ Result<Measurement> measure(const std::string &path, const Options &options) {
 
   Measurement m;
   m.name = fs::path(path).stem().string();
+  m.untuned = untuned;
   m.bus_bytes = config.bus_bytes;
   m.clock = (*rtl)->clock();
   std::mt19937 random(1);
@@ -188,9 +203,10 @@ Result<Measurement> measure(const std::string &path, const Options &options) {
 
 void print(const std::vector<Measurement> &all, const Options &options) {
   fmt::print("\nEngine `edge` in RTL simulation, outputs equal to the software reference. External "
-             "memory: {}-bit bus,\nread latency {} cycles, write latency {}; weights from external "
-             "memory in every inference.\n\n",
-             all.front().bus_bytes * 8, options.read_latency, options.write_latency);
+             "memory `{}`,\na {}-bit bus, {}: {:.2f} bytes a cycle.\nWeights from external memory "
+             "in every inference. Packages are compiled for this memory.\n\n",
+             options.memory_name, all.front().bus_bytes * 8, describe(options.memory),
+             options.memory.bytes_per_cycle(all.front().bus_bytes));
   const std::string latency = fmt::format("ms at {:g} MHz", all.front().clock.mhz);
   fmt::print("{:28} {:>11} {:>9} {:>9} {:>7} {:>11} {:>11} {:>9} {:>16}\n", "network", "MACs",
              "cycles", "model", "equal", "utilisation", "bytes read", "written", latency);
@@ -213,6 +229,14 @@ void print(const std::vector<Measurement> &all, const Options &options) {
       fmt::print(" {:7} ({:4.1f}%)", m.rtl.*f.member,
                  100.0 * static_cast<double>(m.rtl.*f.member) / static_cast<double>(m.rtl.cycles));
     fmt::print("\n");
+  }
+  if (options.memory.limited()) {
+    fmt::print("\nWhat compiling for this memory gains (cycle model):\n{:28} {:>12} {:>12} {:>8}\n",
+               "network", "for assumed", "for this", "gain");
+    for (const Measurement &m : all)
+      fmt::print("{:28} {:12} {:12} {:7.2f}%\n", m.name, m.untuned, m.rtl.cycles,
+                 100.0 *
+                     (1.0 - static_cast<double>(m.rtl.cycles) / static_cast<double>(m.untuned)));
   }
   fmt::print("\nSpeed of the simulator on this machine (not of the hardware), mean of {}:\n"
              "{:28} {:>18} {:>20} {:>24}\n",
@@ -237,8 +261,10 @@ Json to_json(const std::vector<Measurement> &all, const Options &options) {
   Json out;
   out["config"] = "edge";
   out["bus_bits"] = all.front().bus_bytes * 8;
-  out["read_latency"] = options.read_latency;
-  out["write_latency"] = options.write_latency;
+  out["read_latency"] = options.memory.read_latency;
+  out["write_latency"] = options.memory.write_latency;
+  out["memory"] = options.memory_name;
+  out["memory_settings"] = describe(options.memory);
   out["clock"] = {{"mhz", all.front().clock.mhz}, {"basis", all.front().clock.basis}};
   for (const Measurement &m : all) {
     Json n;
@@ -250,6 +276,8 @@ Json to_json(const std::vector<Measurement> &all, const Options &options) {
     n["utilisation"] = m.utilisation();
     n["bytes_read"] = m.rtl.rd_beats * m.bus_bytes;
     n["bytes_written"] = m.rtl.wr_beats * m.bus_bytes;
+    if (m.untuned != 0)
+      n["cycles_compiled_for_assumed"] = m.untuned;
     n["latency_ms"] = m.latency_ms();
     n["simulator"] = {{"cycles_per_second", static_cast<double>(m.rtl.cycles) / m.wall_seconds},
                       {"seconds_per_inference", m.wall_seconds},
@@ -278,8 +306,8 @@ int baseline(const std::vector<Measurement> &all, const Options &options) {
     if (!readable)
       file = Json();
     file["config"] = "edge";
-    file["read_latency"] = options.read_latency;
-    file["write_latency"] = options.write_latency;
+    file["read_latency"] = options.memory.read_latency;
+    file["write_latency"] = options.memory.write_latency;
     for (const Measurement &m : all)
       file["cycles"][m.name] = m.rtl.cycles;
     return write_file(options.baseline_path, file) ? 0 : 1;
@@ -288,9 +316,9 @@ int baseline(const std::vector<Measurement> &all, const Options &options) {
     fmt::print(stderr, "{}: not a baseline\n", options.baseline_path);
     return 1;
   }
-  if (file.value("read_latency", 0U) != options.read_latency ||
-      file.value("write_latency", 0U) != options.write_latency) {
-    fmt::print(stderr, "{}: made with other latencies of the memory\n", options.baseline_path);
+  if (options.memory.limited() || file.value("read_latency", 0U) != options.memory.read_latency ||
+      file.value("write_latency", 0U) != options.memory.write_latency) {
+    fmt::print(stderr, "{}: made with another memory\n", options.baseline_path);
     return 1;
   }
   int drifted = 0;
@@ -313,24 +341,44 @@ int baseline(const std::vector<Measurement> &all, const Options &options) {
 int run(Options options) {
   if (options.models.empty())
     options.models = default_models();
-  std::vector<Measurement> all;
-  for (const std::string &path : options.models) {
-    auto m = measure(path, options);
-    if (!m) {
-      fmt::print(stderr, "{}\n", m.error().message);
-      return 1;
-    }
-    all.push_back(std::move(*m));
+  if (options.memories.empty()) {
+    options.memories = {"assumed"};
+    if (!options.check_baseline && !options.update_baseline)
+      options.memories.emplace_back("ulx3s");
   }
-  print(all, options);
+  Json json;
   int status = 0;
-  for (const Measurement &m : all)
-    if (m.model.cycles_known && !m.model_agrees())
-      status = 1;
-  if (!options.json_path.empty() && !write_file(options.json_path, to_json(all, options)))
+  for (const std::string &name : options.memories) {
+    const auto memory = parse_memory(name);
+    if (!memory) {
+      fmt::print(stderr, "{}\n", memory.error().message);
+      return 2;
+    }
+    options.memory_name = name;
+    options.memory = *memory;
+    std::vector<Measurement> all;
+    for (const std::string &path : options.models) {
+      auto m = measure(path, options);
+      if (!m) {
+        fmt::print(stderr, "{}\n", m.error().message);
+        return 1;
+      }
+      all.push_back(std::move(*m));
+    }
+    print(all, options);
+    for (const Measurement &m : all)
+      if (m.model.cycles_known && !m.model_agrees())
+        status = 1;
+    // The first memory's numbers are the file; those of others follow in it.
+    if (json.is_null())
+      json = to_json(all, options);
+    else
+      json["other_memories"].push_back(to_json(all, options));
+    if (options.check_baseline || options.update_baseline)
+      status = std::max(status, baseline(all, options));
+  }
+  if (!options.json_path.empty() && !write_file(options.json_path, json))
     status = 1;
-  if (options.check_baseline || options.update_baseline)
-    status = std::max(status, baseline(all, options));
   return status;
 }
 
@@ -344,12 +392,10 @@ int main(int argc, char **argv) {
                  "TensorFlow Lite int8 models; default: the committed model and those of the test "
                  "data")
       ->check(CLI::ExistingFile);
-  app.add_option("--read-latency", options.read_latency, "of the external memory, in cycles")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 10'000));
-  app.add_option("--write-latency", options.write_latency, "of the external memory, in cycles")
-      ->capture_default_str()
-      ->check(CLI::Range(1, 10'000));
+  app.add_option("--memory", options.memories,
+                 "external memories, each a name (assumed, ulx3s) or settings as of kestrel run; "
+                 "default: assumed and ulx3s, with a baseline only assumed")
+      ->type_name("MEMORY");
   app.add_option("--clock-mhz", options.clock_mhz, "assumed clock for the latency in ms")
       ->capture_default_str()
       ->check(CLI::PositiveNumber);

@@ -30,6 +30,8 @@ AxiMemoryConfig sanitized(AxiMemoryConfig config) {
   config.read_latency = std::max(config.read_latency, 1U);
   config.write_latency = std::max(config.write_latency, 1U);
   config.max_outstanding = std::max(config.max_outstanding, 1U);
+  if (config.refresh_interval != 0)
+    config.refresh_cycles = std::min(config.refresh_cycles, config.refresh_interval - 1);
   return config;
 }
 
@@ -49,8 +51,7 @@ void AxiMemory::Credit::configure(const Bandwidth &bandwidth) {
 AxiMemory::AxiMemory(const AxiMemoryConfig &config)
     : config_(sanitized(config)), checker_(checker_config(config_)), random_(config_.seed),
       pages_((config_.size + kPageBytes - 1) >> kPageBits) {
-  read_credit_.configure(config_.read_bandwidth);
-  write_credit_.configure(config_.write_bandwidth);
+  configure_credits();
   std::fill_n(garbage_.words.begin(), config_.data_bytes / 8, kGarbage);
   read_.rdata = garbage_;
 }
@@ -62,14 +63,35 @@ void AxiMemory::set_timing(const AxiMemoryConfig &config) {
   config_.max_outstanding = next.max_outstanding;
   config_.read_bandwidth = next.read_bandwidth;
   config_.write_bandwidth = next.write_bandwidth;
+  config_.shared_bandwidth = next.shared_bandwidth;
+  config_.refresh_interval = next.refresh_interval;
+  config_.refresh_cycles = next.refresh_cycles;
   config_.back_pressure = next.back_pressure;
   config_.seed = next.seed;
   random_ = Random(config_.seed);
+  configure_credits();
+}
+
+void AxiMemory::configure_credits() {
   read_credit_.configure(config_.read_bandwidth);
   write_credit_.configure(config_.write_bandwidth);
+  shared_credit_.configure(config_.shared_bandwidth);
+}
+
+void AxiMemory::align() {
+  for (Credit *credit : {&read_credit_, &write_credit_, &shared_credit_})
+    credit->refill();
+  refresh_origin_.reset();
+}
+
+bool AxiMemory::refreshing(std::uint64_t cycle) const {
+  return config_.refresh_interval != 0 && refresh_origin_ &&
+         (cycle - *refresh_origin_) % config_.refresh_interval >=
+             config_.refresh_interval - config_.refresh_cycles;
 }
 
 void AxiMemory::reset() {
+  refresh_origin_.reset();
   reads_.clear();
   writes_.clear();
   early_data_.clear();
@@ -77,8 +99,7 @@ void AxiMemory::reset() {
   read_number_ = 0;
   write_number_ = 0;
   first_cycle_ = true;
-  read_credit_.configure(config_.read_bandwidth);
-  write_credit_.configure(config_.write_bandwidth);
+  configure_credits();
   read_shown_ = false;
   response_shown_ = false;
   checker_.reset();
@@ -211,20 +232,24 @@ AxiMemory::Burst AxiMemory::make_burst(std::uint64_t addr, std::uint32_t id, std
 }
 
 void AxiMemory::eval_outputs(std::uint64_t cycle) {
+  const bool refresh = refreshing(cycle);
   if (!first_cycle_) {
     if (cycle == evaluated_) {
       return;
     }
-    read_credit_.next_cycle();
-    write_credit_.next_cycle();
+    if (!refresh) {
+      read_credit_.next_cycle();
+      write_credit_.next_cycle();
+      shared_credit_.next_cycle();
+    }
   }
   first_cycle_ = false;
   evaluated_ = cycle;
   const AxiBackPressure &stall = config_.back_pressure;
 
   read_.arready = reads_.size() < config_.max_outstanding && !random_.chance(stall.ar);
-  if (!read_shown_ && !reads_.empty() && reads_.front().due <= cycle && read_credit_.available() &&
-      !random_.chance(stall.r)) {
+  if (!read_shown_ && !reads_.empty() && reads_.front().due <= cycle && !refresh &&
+      read_credit_.available() && shared_credit_.available() && !random_.chance(stall.r)) {
     show_read_beat();
   }
   read_.rvalid = read_shown_;
@@ -232,8 +257,8 @@ void AxiMemory::eval_outputs(std::uint64_t cycle) {
     read_.rdata = garbage_;
   }
   write_.awready = writes_.size() < config_.max_outstanding && !random_.chance(stall.aw);
-  write_.wready =
-      early_data_.size() < kMaxEarlyData && write_credit_.available() && !random_.chance(stall.w);
+  write_.wready = early_data_.size() < kMaxEarlyData && !refresh && write_credit_.available() &&
+                  shared_credit_.available() && !random_.chance(stall.w);
   if (!response_shown_ && !writes_.empty() && writes_.front().has_data &&
       writes_.front().due <= cycle && !random_.chance(stall.b)) {
     response_shown_ = true;
@@ -285,6 +310,7 @@ void AxiMemory::sample_read(std::uint64_t cycle) {
   if (read_.rvalid) {
     if (read_.rready) {
       read_credit_.spend();
+      shared_credit_.spend();
       ++stats_.read_beats;
       read_shown_ = false;
       Burst &burst = reads_.front();
@@ -306,6 +332,8 @@ void AxiMemory::sample_read(std::uint64_t cycle) {
   Burst burst = make_burst(read_.araddr, read_.arid, read_.arlen, read_.arsize, read_.arburst);
   burst.number = read_number_++;
   burst.due = cycle + config_.read_latency;
+  if (!refresh_origin_)
+    refresh_origin_ = cycle;
   ++stats_.read_bursts;
   if (config_.check) {
     // A response that is taken in this very cycle still counts as outstanding.
@@ -390,6 +418,7 @@ void AxiMemory::sample_write(std::uint64_t cycle) {
     return;
   }
   write_credit_.spend();
+  shared_credit_.spend();
   ++stats_.write_beats;
   const DataBeat beat{write_.wdata, write_.wstrb, write_.wlast};
   if (data_writes_ < writes_.size()) {

@@ -44,6 +44,9 @@ struct AxiMemoryConfig {
   std::uint32_t max_outstanding = 16; ///< Read bursts queued, and write bursts queued.
   Bandwidth read_bandwidth{};
   Bandwidth write_bandwidth{};
+  Bandwidth shared_bandwidth{};       ///< Of reads and writes together, beside those of each.
+  std::uint32_t refresh_interval = 0; ///< Cycles; 0: no refresh.
+  std::uint32_t refresh_cycles = 0;   ///< Of every interval, fewer than it has.
   AxiBackPressure back_pressure{};
   std::uint64_t seed = 1; ///< Of the random back-pressure.
   bool check = true;      ///< Check the AXI rules and the hazards.
@@ -90,8 +93,12 @@ struct AxiMemoryStats {
 ///   Bandwidth n/m < 1 (in lowest terms): a credit counter starts at m + n - 1 in the first cycle,
 ///       grows by n at the start of every later cycle up to m + n - 1, and a beat costs m at its
 ///       handshake. R: a beat that is not yet shown is shown only if credit >= m. W: wready = 1 if
-///       and only if credit >= m. Read and write have a counter each. With n/m = 1 this is the
-///       contract above.
+///       and only if credit >= m. Read and write have a counter each, and one more that both pay
+///       and wait for is theirs together (shared_bandwidth); where both move a beat in one cycle it
+///       goes below zero. With n/m = 1 this is the contract above.
+///   Refresh of D = refresh_cycles in each I = refresh_interval: t is the cycle of the first AR
+///       handshake since construction, reset() or align(). In a cycle c > t with
+///       (c - t) mod I >= I - D no R beat is newly shown, wready = 0, and no credit grows.
 /// Data: a W beat is in the memory from the cycle after its handshake (after the later of its own
 /// and its AW handshake), an R beat shows the memory as of the cycle in which rvalid rises for it.
 /// A design that depends on this instead of on the B response has a hazard: rules
@@ -110,6 +117,10 @@ public:
   /// Drops all queued transactions and restarts the count of bursts that inject_burst() uses.
   /// Contents, faults, statistics and violations stay.
   void reset();
+
+  /// All credits full, and the next AR handshake begins the first refresh interval: from here on an
+  /// idle memory is as after construction.
+  void align();
 
   /// Copies into or out of the memory; false (and nothing done) if a byte lies outside.
   [[nodiscard]] bool store(std::uint64_t addr, std::span<const std::uint8_t> bytes);
@@ -182,6 +193,7 @@ private:
         value_ = value_ + beats_ < cap_ ? value_ + beats_ : cap_;
       }
     }
+    void refill() { value_ = cap_; }
     [[nodiscard]] bool available() const { return !limited_ || value_ >= cycles_; }
     void spend() {
       if (limited_) {
@@ -191,7 +203,7 @@ private:
 
   private:
     bool limited_ = false;
-    std::uint32_t beats_ = 1, cycles_ = 1, cap_ = 1, value_ = 1;
+    std::int64_t beats_ = 1, cycles_ = 1, cap_ = 1, value_ = 1;
   };
 
   [[nodiscard]] bool inside(std::uint64_t addr, std::uint64_t count) const;
@@ -202,6 +214,8 @@ private:
   [[nodiscard]] Burst make_burst(std::uint64_t addr, std::uint32_t id, std::uint8_t len,
                                  std::uint8_t size, std::uint8_t type) const;
   void show_read_beat();
+  void configure_credits();
+  [[nodiscard]] bool refreshing(std::uint64_t cycle) const;
   void write_beat(std::uint64_t cycle, Burst &burst, const DataBeat &beat);
   void sample_read(std::uint64_t cycle);
   void sample_write(std::uint64_t cycle);
@@ -209,7 +223,8 @@ private:
   AxiMemoryConfig config_;
   AxiChecker checker_;
   Random random_;
-  Credit read_credit_, write_credit_;
+  Credit read_credit_, write_credit_, shared_credit_;
+  std::optional<std::uint64_t> refresh_origin_;
   bool first_cycle_ = true;
   std::uint64_t evaluated_ = 0;
 

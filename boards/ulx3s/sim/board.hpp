@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdio>
 #include <deque>
 #include <optional>
 
@@ -41,6 +42,10 @@ public:
     return !simulation_.failed();
   }
 
+  /// From now on a line for each handshake at the engine's memory port: cycle, channel, and for an
+  /// address the address and the number of beats.
+  void log_bus(std::FILE *file) { bus_ = file; }
+
   [[nodiscard]] std::uint64_t cycle() const { return simulation_.cycle(); }
   /// Cycle of the last bit on either wire that was not idle.
   [[nodiscard]] std::uint64_t last_activity() const { return last_activity_; }
@@ -72,7 +77,30 @@ private:
     }
   }
 
+  void log_handshakes() {
+    const Vtb_ulx3s &m = model();
+    const auto line = [this](const char *channel, std::uint32_t address, std::uint32_t len) {
+      std::fprintf(bus_, "%llu %s %#x %u\n", static_cast<unsigned long long>(cycle()), channel,
+                   address, len + 1);
+    };
+    const auto beat = [this](const char *channel) {
+      std::fprintf(bus_, "%llu %s\n", static_cast<unsigned long long>(cycle()), channel);
+    };
+    if (m.bus_ar_o != 0)
+      line("AR", m.bus_araddr_o, m.bus_arlen_o);
+    if (m.bus_r_o != 0)
+      beat("R");
+    if (m.bus_aw_o != 0)
+      line("AW", m.bus_awaddr_o, m.bus_awlen_o);
+    if (m.bus_w_o != 0)
+      beat("W");
+    if (m.bus_b_o != 0)
+      beat("B");
+  }
+
   void sample() {
+    if (bus_ != nullptr)
+      log_handshakes();
     const bool level = model().serial_tx_o != 0;
     if (!receiving_) {
       if (!level) {
@@ -104,6 +132,7 @@ private:
   bool receiving_ = false;
   unsigned in_cycle_ = 0, in_byte_ = 0;
   std::uint64_t last_activity_ = 0;
+  std::FILE *bus_ = nullptr;
 };
 
 } // namespace kestrel::board

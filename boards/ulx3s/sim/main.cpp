@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <string>
 
 #include <CLI/CLI.hpp>
@@ -38,6 +39,7 @@ struct Options {
   std::string address = "127.0.0.1";
   bool pty = false;
   std::uint64_t seed = 1;
+  std::string bus;
 };
 
 /// Where clients are: `line` is -1 while there is none.
@@ -130,7 +132,14 @@ int serve(const Options &options) {
     return error(options.pty ? std::string("no pseudo-terminal")
                              : fmt::format("{}:{}: {}", options.address, options.port,
                                            std::strerror(errno)));
+  std::unique_ptr<std::FILE, int (*)(std::FILE *)> bus(nullptr, &std::fclose);
+  if (!options.bus.empty()) {
+    bus.reset(std::fopen(options.bus.c_str(), "w"));
+    if (!bus)
+      return error(fmt::format("{}: {}", options.bus, std::strerror(errno)));
+  }
   SimulatedBoard board(options.seed);
+  board.log_bus(bus.get());
   // The board starts its SDRAM before anybody can talk to it.
   while (!board.sdram_ready())
     if (!board.steps(1000) || board.cycle() > 1'000'000)
@@ -189,6 +198,10 @@ int main(int argc, char **argv) {
   app.add_option("--address", options.address, "IPv4 address to listen on")->capture_default_str();
   app.add_flag("--pty", options.pty, "A pseudo-terminal instead of a TCP port");
   app.add_option("--seed", options.seed, "Of uninitialised state")->capture_default_str();
+  app.add_option("--bus", options.bus,
+                 "Write the handshakes at the engine's memory port: cycle, channel (AR R AW W B), "
+                 "address and beats")
+      ->type_name("FILE");
   CLI11_PARSE(app, argc, argv);
   struct sigaction action {};
   action.sa_handler = on_signal;

@@ -16,7 +16,12 @@ module tb_ulx3s (
   output logic [31:0]      violations_o,   // of the SDRAM's rules
   output logic [31:0]      sdram_reads_o,
   output logic [31:0]      sdram_writes_o,
-  output logic [31:0]      sdram_refreshes_o
+  output logic [31:0]      sdram_refreshes_o,
+  // Handshakes at the engine's memory port in this cycle: address of a read, read data, address of a
+  // write, write data, response.
+  output logic             bus_ar_o, bus_r_o, bus_aw_o, bus_w_o, bus_b_o,
+  output logic [31:0]      bus_araddr_o, bus_awaddr_o,
+  output logic [7:0]       bus_arlen_o, bus_awlen_o
 );
 
   wire  [15:0] sdram_dq;
@@ -36,6 +41,16 @@ module tb_ulx3s (
     .user_led4(led_o[4]), .user_led5(led_o[5]), .user_led6(led_o[6]), .user_led7(led_o[7]),
     .wifi_gpio0
   );
+
+  assign bus_ar_o     = u_system.hv_engine.m_axi_arvalid && u_system.hv_engine.m_axi_arready;
+  assign bus_r_o      = u_system.hv_engine.m_axi_rvalid && u_system.hv_engine.m_axi_rready;
+  assign bus_aw_o     = u_system.hv_engine.m_axi_awvalid && u_system.hv_engine.m_axi_awready;
+  assign bus_w_o      = u_system.hv_engine.m_axi_wvalid && u_system.hv_engine.m_axi_wready;
+  assign bus_b_o      = u_system.hv_engine.m_axi_bvalid && u_system.hv_engine.m_axi_bready;
+  assign bus_araddr_o = u_system.hv_engine.m_axi_araddr;
+  assign bus_awaddr_o = u_system.hv_engine.m_axi_awaddr;
+  assign bus_arlen_o  = u_system.hv_engine.m_axi_arlen;
+  assign bus_awlen_o  = u_system.hv_engine.m_axi_awlen;
 
   tb_sdram u_sdram (
     .clk(sdram_clock), .cke(sdram_cke), .cs_n(sdram_cs_n), .ras_n(sdram_ras_n), .cas_n(sdram_cas_n),

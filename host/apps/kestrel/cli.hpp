@@ -16,6 +16,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include "kestrel/memory_model.hpp"
 #include "kestrel/range.hpp"
 #include "kestrel/result.hpp"
 
@@ -99,6 +100,16 @@ inline const CLI::Validator kClampShare = within(range_of(kRanges, "p"));
 
 inline const CLI::Range kPort(0, 65535);
 inline const CLI::Range kReadLatency(1, 1'000'000);
+
+/// --memory and --read-latency of a command.
+struct MemoryOption {
+  std::string text; ///< empty: the command's default
+  std::uint32_t read_latency = 0;
+
+  void add_to(CLI::App &command);
+  /// What they say; `name` is the memory without --memory. Error: kInvalidArgument.
+  [[nodiscard]] Result<MemoryModel> model(std::string_view name = "assumed") const;
+};
 
 /// Worker threads to use when a command's --jobs is 0.
 [[nodiscard]] unsigned default_jobs();

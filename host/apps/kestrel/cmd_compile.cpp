@@ -18,13 +18,14 @@ struct Options {
   std::string config = "edge";
   std::string output;
   std::string json;
-  hv::CompileOptions compile;
+  MemoryOption memory;
   bool quiet = false;
 };
 
 Result<void> compile(const Options &options) {
-  KESTREL_ASSIGN(const hv::Package package,
-                 load_model(options.model, options.config, options.compile));
+  hv::CompileOptions choices;
+  KESTREL_ASSIGN(choices.memory, options.memory.model());
+  KESTREL_ASSIGN(const hv::Package package, load_model(options.model, options.config, choices));
   const std::string output =
       options.output.empty()
           ? std::filesystem::path(options.model).filename().replace_extension(".kpkg").string()
@@ -59,17 +60,14 @@ void add_compile(CLI::App &app, int &status) {
                   "Examples:\n"
                   "  kestrel compile net.tflite -o net.kpkg\n"
                   "  kestrel compile net.tflite --config edge --json - --quiet\n"
+                  "  kestrel compile net.tflite --memory ulx3s\n"
                   "  kestrel run net.kpkg --input x.npy --output y.npy");
   command->add_option("model", options->model, "Network")->required()->type_name("MODEL.tflite");
   command->add_option("--config", options->config, "Engine configuration: " + config_names())
       ->capture_default_str();
   command->add_option("-o,--output", options->output, "Package (default: MODEL.kpkg here)")
       ->type_name("FILE");
-  command
-      ->add_option("--read-latency", options->compile.read_latency,
-                   "Memory latency in cycles that choices are tuned for")
-      ->check(kReadLatency)
-      ->capture_default_str();
+  options->memory.add_to(*command);
   command->add_option("--json", options->json, "The table for machines, - for stdout")
       ->type_name("FILE");
   command->add_flag("--quiet", options->quiet, "No table");

@@ -335,7 +335,9 @@ void add_demo(CLI::App &app, int &status) {
   command->add_option("--clock-mhz", job.device.clock_mhz, "Assumed clock for latencies")
       ->check(kClockMhz)
       ->capture_default_str();
-  command->add_option("--read-latency", job.device.read_latency, "Of external memory, in cycles")
+  command
+      ->add_option("--read-latency", job.device.memory.read_latency,
+                   "Of external memory, in cycles")
       ->check(kReadLatency)
       ->capture_default_str();
   job.jobs = 0;

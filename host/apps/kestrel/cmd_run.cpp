@@ -26,6 +26,7 @@ struct Options {
   std::string json;
   std::uint32_t threshold = 0;
   std::string confidence = "top1";
+  MemoryOption memory;
   hv::DeviceOptions device_options;
 };
 
@@ -93,7 +94,10 @@ nlohmann::json to_json(const hv::Inference &inference, const hv::Package &packag
 }
 
 Result<void> run(const Options &options) {
-  KESTREL_ASSIGN(const hv::Package package, load_model(options.model, options.config));
+  const bool remote = options.device.starts_with("remote:");
+  hv::CompileOptions compile;
+  KESTREL_ASSIGN(compile.memory, options.memory.model(remote ? "ulx3s" : "assumed"));
+  KESTREL_ASSIGN(const hv::Package package, load_model(options.model, options.config, compile));
   KESTREL_ASSIGN(const NpyArray array, load_npy(options.input));
   KESTREL_ASSIGN(const auto values, array.values<std::int8_t>(options.input));
   KESTREL_ASSIGN(const std::size_t count, count_inputs(array, package, options.input));
@@ -103,6 +107,7 @@ Result<void> run(const Options &options) {
   }
   std::optional<Progress> loading;
   hv::DeviceOptions device_options = options.device_options;
+  device_options.memory = compile.memory;
   device_options.loading = [&](std::uint64_t done, std::uint64_t total) {
     if (!loading)
       loading.emplace(fmt::format("{} into the board", package.model_name), total, "bytes");
@@ -151,6 +156,7 @@ Result<void> run(const Options &options) {
     KESTREL_TRY(write_json(options.json, {{"model", options.model},
                                           {"config", options.config},
                                           {"device", options.device},
+                                          {"memory", describe(compile.memory)},
                                           {"clock", {{"mhz", clock.mhz}, {"basis", clock.basis}}},
                                           {"seconds", seconds},
                                           {"inferences", inferences}}));
@@ -216,11 +222,7 @@ void add_run(CLI::App &app, int &status) {
   command->add_option("--confidence", options->confidence, "What is compared: top1 or margin")
       ->check(CLI::IsMember({"top1", "margin"}))
       ->capture_default_str();
-  command
-      ->add_option("--read-latency", options->device_options.read_latency,
-                   "Cycles from read request to first data of the external memory")
-      ->check(kReadLatency)
-      ->capture_default_str();
+  options->memory.add_to(*command);
   command->add_option("--clock-mhz", options->device_options.clock_mhz, "Assumed clock")
       ->check(kClockMhz)
       ->capture_default_str();

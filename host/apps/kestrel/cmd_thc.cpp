@@ -336,7 +336,7 @@ void add_round_trip(CLI::App *parent, int &status) {
       ->check(within<int>())
       ->capture_default_str();
   command
-      ->add_option("--read-latency", arguments->device_options.read_latency,
+      ->add_option("--read-latency", arguments->device_options.memory.read_latency,
                    "Cycles from read request to first data of the external memory (rtl)")
       ->check(kReadLatency)
       ->capture_default_str();

@@ -23,6 +23,35 @@
 
 namespace kestrel::cli {
 
+void MemoryOption::add_to(CLI::App &command) {
+  std::string names;
+  for (const NamedMemory &memory : named_memories())
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", memory.name);
+  command
+      .add_option("--memory", text,
+                  "External memory: " + names +
+                      ", or settings latency=N,write-latency=N,outstanding=N,bytes=X (a cycle),"
+                      "refresh=INTERVAL/CYCLES behind a name or alone (default: assumed; of a "
+                      "remote device ulx3s)")
+      ->check(CLI::Validator(
+          [](std::string &value) {
+            const auto model = parse_memory(value);
+            return model ? std::string() : model.error().message;
+          },
+          "MEMORY"));
+  command
+      .add_option("--read-latency", read_latency,
+                  "Cycles from read request to first data, instead of the memory's")
+      ->check(kReadLatency);
+}
+
+Result<MemoryModel> MemoryOption::model(std::string_view name) const {
+  KESTREL_ASSIGN(MemoryModel model, parse_memory(text.empty() ? name : std::string_view(text)));
+  if (read_latency != 0)
+    model.read_latency = read_latency;
+  return model;
+}
+
 int finish(std::string_view command, const Result<void> &result) {
   if (result) {
     return 0;

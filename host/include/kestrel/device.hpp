@@ -10,6 +10,8 @@
 #include <string>
 #include <string_view>
 
+#include "kestrel/memory_model.hpp"
+
 namespace kestrel {
 
 /// A clock that turns cycles into time, and how it was obtained.
@@ -19,13 +21,11 @@ struct ClockInfo {
 };
 
 struct DeviceOptions {
-  std::uint32_t read_latency = 30; ///< cycles from read request to first beat
-  std::uint32_t write_latency = 8; ///< cycles from last beat to response
-  std::uint32_t outstanding = 16;  ///< read bursts that the memory accepts at once
-  std::uint64_t seed = 1;          ///< of random back-pressure and of uninitialised state (rtl)
-  double stall_probability = 0.0;  ///< random bus back-pressure per channel and cycle (rtl)
-  std::string trace_path;          ///< FST trace of the runs (rtl), empty: none
-  double clock_mhz = 100.0;        ///< for latencies; named as assumed
+  MemoryModel memory;             ///< external memory (rtl, and the cycles of fast)
+  std::uint64_t seed = 1;         ///< of random back-pressure and of uninitialised state (rtl)
+  double stall_probability = 0.0; ///< random bus back-pressure per channel and cycle (rtl)
+  std::string trace_path;         ///< FST trace of the runs (rtl), empty: none
+  double clock_mhz = 100.0;       ///< for latencies; named as assumed
   /// Called while a package is on its way to a board (remote): bytes so far, and of all.
   std::function<void(std::uint64_t done, std::uint64_t total)> loading;
 };

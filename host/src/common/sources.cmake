@@ -8,5 +8,6 @@ list(
   "${CMAKE_CURRENT_LIST_DIR}/file.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/json.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/log.cpp"
+  "${CMAKE_CURRENT_LIST_DIR}/memory_model.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/npy.cpp"
   "${CMAKE_CURRENT_LIST_DIR}/progress.cpp")

@@ -108,9 +108,12 @@ protected:
 private:
   static typename Bench::Config bench_config(const DeviceOptions &options) {
     typename Bench::Config config;
-    config.memory.read_latency = options.read_latency;
-    config.memory.write_latency = options.write_latency;
-    config.memory.max_outstanding = options.outstanding;
+    config.memory.read_latency = options.memory.read_latency;
+    config.memory.write_latency = options.memory.write_latency;
+    config.memory.max_outstanding = options.memory.outstanding;
+    config.memory.shared_bandwidth = {options.memory.beats, options.memory.cycles};
+    config.memory.refresh_interval = options.memory.refresh_interval;
+    config.memory.refresh_cycles = options.memory.refresh_cycles;
     config.memory.back_pressure = tb::AxiBackPressure::all(options.stall_probability);
     config.memory.seed = options.seed * 3 + 1;
     config.driver.seed = options.seed * 3 + 2;

@@ -197,6 +197,61 @@ TEST(read_timing, bandwidth) {
   }
 }
 
+TEST(read_timing, shared_bandwidth_alone_is_that_of_reads) {
+  AxiMemoryConfig config;
+  config.shared_bandwidth = {2, 3};
+  Bench bench(config);
+  bench.master.reads = {read_burst(0x1000, 5, 10)};
+  bench.run(1000);
+  EXPECT_EQ(bench.master.reads[0].data_cycles, (std::vector<uint64_t>{40, 41, 43, 44, 46, 47}));
+}
+
+TEST(read_timing, shared_bandwidth_is_that_of_both_directions) {
+  AxiMemoryConfig config;
+  config.shared_bandwidth = {1, 2};
+  Bench bench(config);
+  bench.master.reads = {read_burst(0x1000, 15, 0)};
+  bench.master.writes = {write_burst(0x8000, 15, 30)};
+  bench.run(1000);
+  const auto &reads = bench.master.reads[0].data_cycles,
+             &writes = bench.master.writes[0].data_cycles;
+  EXPECT_EQ(reads.front(), 30U);
+  EXPECT_EQ(writes.front(), 30U);
+  // Two beats at once, of which the second goes below zero, every four cycles.
+  EXPECT_EQ(reads.back(), 30U + 15 * 4);
+  EXPECT_EQ(writes.back(), 30U + 15 * 4);
+}
+
+TEST(read_timing, no_data_moves_in_refresh) {
+  AxiMemoryConfig config;
+  config.refresh_interval = 10;
+  config.refresh_cycles = 3;
+  Bench bench(config);
+  bench.master.reads = {read_burst(0x1000, 9, 5)};
+  bench.master.writes = {write_burst(0x8000, 9, 37)};
+  bench.run(1000);
+  // The interval begins at the address in cycle 5.
+  EXPECT_EQ(bench.master.reads[0].data_cycles,
+            (std::vector<uint64_t>{35, 36, 37, 38, 39, 40, 41, 45, 46, 47}));
+  EXPECT_EQ(bench.master.writes[0].data_cycles,
+            (std::vector<uint64_t>{37, 38, 39, 40, 41, 45, 46, 47, 48, 49}));
+}
+
+TEST(read_timing, align_begins_a_new_refresh_interval) {
+  AxiMemoryConfig config;
+  config.read_latency = 1;
+  config.refresh_interval = 100;
+  config.refresh_cycles = 60;
+  Bench bench(config);
+  bench.master.reads = {read_burst(0x1000, 0, 5), read_burst(0x1000, 0, 50)};
+  for (; bench.cycle < 50; ++bench.cycle) {
+    bench.step();
+  }
+  bench.memory.align(); // without it cycle 51 lies in the refresh that lasts to 104
+  bench.run(1000);
+  EXPECT_EQ(bench.master.reads[1].data_cycles, cycles_from(51, 1));
+}
+
 TEST(write_timing, response_after_the_latency) {
   Bench bench({});
   bench.master.writes = {write_burst(0x1000, 3, 5)};

@@ -6,9 +6,11 @@
 // networks and the committed one against the software reference.
 #include <array>
 #include <cerrno>
+#include <cmath>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -22,6 +24,7 @@
 #include <unistd.h>
 
 #include "kestrel/vision/compiler.hpp"
+#include "kestrel/vision/cycle_model.hpp"
 #include "kestrel/vision/device.hpp"
 #include "kestrel/vision/reference.hpp"
 #include "kestrel/vision/tflite.hpp"
@@ -151,6 +154,72 @@ TEST(SimulatedBoard, FashionMnistOnAPseudoTerminal) {
     expect_exact(**device, *graph, seed);
   }
   expect_kept_rules(board);
+}
+
+/// The cycles that the memory model "ulx3s" predicts against those that the board counts.
+TEST(SimulatedBoard, MemoryModelPredictsItsCycles) {
+  struct Case {
+    std::string name;
+    Graph graph;
+    CompileOptions options;
+    double bound; // of the relative error
+  };
+  std::vector<Case> cases;
+  const MemoryModel memory = parse_memory("ulx3s").value();
+  CompileOptions tuned, spilled;
+  tuned.memory = spilled.memory = memory;
+  spilled.act_rows_limit = 96;
+  const auto resnet8 = test::data_dir() / "models/mlperf_tiny/resnet8_cifar10_int8.tflite";
+  for (const auto &[path, options] :
+       {std::pair{test::committed_edge_model(), CompileOptions{}},
+        std::pair{test::committed_edge_model(), tuned}, std::pair{resnet8, tuned}}) {
+    if (!std::filesystem::exists(path)) {
+      std::printf("ResNet-8 is absent; set KESTREL_DATA_DIR to the test data\n");
+      continue;
+    }
+    auto graph = import_tflite_file(path);
+    ASSERT_TRUE(graph) << graph.error().message;
+    cases.push_back({path.stem().string(), std::move(*graph), options, 0.01});
+  }
+  // Maps that go through the SDRAM and back: reads and writes change places on its bus.
+  for (std::uint64_t seed = 96'000; cases.size() < 6 && seed < 97'000; ++seed) {
+    auto c = test::random_network(seed);
+    const auto package = compile(c.graph, edge(), spilled);
+    const auto counters =
+        package ? simulate_cycles(*package, edge(), memory) : Result<Counters>(package.error());
+    if (counters && counters->wr_beats > 500)
+      cases.push_back({"spilled", std::move(c.graph), spilled, 0.02});
+  }
+
+  Board board({"--port", "0"});
+  auto device = make_device(board.device("&verify=0"), "edge");
+  ASSERT_TRUE(device) << device.error().message;
+  for (const Case &c : cases) {
+    SCOPED_TRACE(c.name);
+    const auto package = compile(c.graph, edge(), c.options);
+    ASSERT_TRUE(package) << package.error().message;
+    const auto model = simulate_cycles(*package, edge(), memory);
+    ASSERT_TRUE(model) << model.error().message;
+    const auto loaded = (*device)->load(*package);
+    ASSERT_TRUE(loaded) << loaded.error().message;
+    const auto input = test::random_input(c.graph, 1);
+    const auto want = run_reference(c.graph, input);
+    const auto got = (*device)->run(input);
+    ASSERT_TRUE(want && got);
+    EXPECT_EQ(got->output, *want);
+    const auto counted = static_cast<double>(got->counters.cycles);
+    const double error = static_cast<double>(model->cycles) / counted - 1.0;
+    std::printf("%-24s compiled for %-8s board %9.0f cycles, model %9llu (%+.2f %%), %llu beats "
+                "read, %llu written\n",
+                c.name.c_str(), c.options.memory == memory ? "ulx3s" : "assumed", counted,
+                static_cast<unsigned long long>(model->cycles), 100 * error,
+                static_cast<unsigned long long>(got->counters.rd_beats),
+                static_cast<unsigned long long>(got->counters.wr_beats));
+    EXPECT_LT(std::abs(error), c.bound);
+    if (c.name == "spilled") {
+      EXPECT_GT(got->counters.wr_beats, 500U);
+    }
+  }
 }
 
 TEST(SimulatedBoard, NoEngineAtTheAddress) {

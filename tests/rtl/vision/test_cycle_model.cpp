@@ -10,6 +10,7 @@
 #include <ctime>
 #include <filesystem>
 #include <memory>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -20,8 +21,9 @@
 #include "kestrel/vision/device.hpp"
 #include "kestrel/vision/functional_device.hpp"
 #include "kestrel/vision/tflite.hpp"
-#include "tests/host/vision/random_layers.hpp"
 #include "tests/host/test_data.hpp"
+#include "tests/host/vision/large_networks.hpp"
+#include "tests/host/vision/random_layers.hpp"
 #include "tests/rtl/vision/counters_text.hpp"
 
 namespace kestrel::hv {
@@ -33,22 +35,33 @@ constexpr std::array<std::uint32_t, 4> kReadLatencies{1, 7, 30, 100};
 constexpr std::array<std::uint32_t, 3> kWriteLatencies{1, 8, 40};
 constexpr std::array<std::uint32_t, 4> kOutstanding{1, 2, 4, 16};
 
+MemoryTiming board_memory() { return parse_memory("ulx3s").value(); }
+
+/// A memory that is slower than the bus, drawn from `seed`: bandwidth and refresh beside the rest.
+MemoryTiming slow_timing(std::uint64_t seed) {
+  std::mt19937_64 random(seed);
+  const auto draw = [&](std::uint32_t low, std::uint32_t high) {
+    return std::uniform_int_distribution<std::uint32_t>(low, high)(random);
+  };
+  MemoryTiming t{draw(1, 60), draw(1, 60), draw(1, 16)};
+  t.cycles = draw(1, 12);
+  t.beats = draw(std::max(1U, t.cycles / 8), t.cycles);
+  if (draw(0, 3) != 0) {
+    t.refresh_interval = draw(2, 500);
+    t.refresh_cycles = draw(0, std::min(t.refresh_interval - 1, 40U));
+  }
+  return t;
+}
+
 /// Number `i` of all combinations.
 MemoryTiming timing_of(std::uint64_t i) {
   return {kReadLatencies[i % 4], kWriteLatencies[i / 4 % 3], kOutstanding[i / 12 % 4]};
 }
 constexpr std::uint64_t kTimings = 48;
 
-std::string describe(const MemoryTiming &t) {
-  return fmt::format("read latency {}, write latency {}, outstanding {}", t.read_latency,
-                     t.write_latency, t.outstanding);
-}
-
 DeviceOptions options_of(const MemoryTiming &timing) {
   DeviceOptions options;
-  options.read_latency = timing.read_latency;
-  options.write_latency = timing.write_latency;
-  options.outstanding = timing.outstanding;
+  options.memory = timing;
   return options;
 }
 
@@ -168,6 +181,34 @@ void run_cases(std::uint64_t first, int count, bool networks) {
 TEST(CycleModel, RandomLayersEqualRtl) { run_cases(test::seed_or(74'000), 240, false); }
 TEST(CycleModel, RandomNetworksEqualRtl) { run_cases(test::seed_or(85'000), 60, true); }
 
+TEST(CycleModel, SlowMemoriesEqualRtl) {
+  const std::uint64_t first = test::seed_or(63'000);
+  std::printf("KESTREL_SEED=%llu\n", static_cast<unsigned long long>(first));
+  Totals totals;
+  for (std::uint64_t seed = first; seed < first + 60 && !testing::Test::HasFailure(); ++seed) {
+    const auto c = seed % 4 == 0 ? test::random_network(seed) : test::random_layer(seed);
+    SCOPED_TRACE(fmt::format("seed {}: {}", seed, c.description));
+    const auto package = compile_variant(c.graph, seed);
+    if (!package) {
+      ++totals.refused;
+      continue;
+    }
+    ++totals.packages;
+    expect_equal(*package, c.graph, slow_timing(seed), seed, totals);
+    // The same inference takes no longer where every cycle can move a beat.
+    MemoryTiming slow = slow_timing(seed), quick = slow;
+    quick.beats = quick.cycles = 1;
+    quick.refresh_interval = 0;
+    const auto a = simulate_cycles(*package, edge(), slow),
+               b = simulate_cycles(*package, edge(), quick);
+    ASSERT_TRUE(a && b);
+    EXPECT_GE(a->cycles + 64, b->cycles);
+  }
+  totals.print();
+  EXPECT_GT(totals.runs, 30U);
+  EXPECT_GT(totals.sum.wr_beats, 0U);
+}
+
 /// More write bursts under way than the engine keeps count of.
 TEST(CycleModel, ManyWritesUnderWayEqualRtl) {
   test::RandomNetwork net(96'000, {}, 40, 40, 8);
@@ -225,8 +266,23 @@ TEST_P(CycleModelNetworks, EqualsRtl) {
   Totals totals;
   totals.packages = 1;
   for (const MemoryTiming &timing :
-       {MemoryTiming{}, MemoryTiming{1, 1, 2}, MemoryTiming{100, 40, 1}, MemoryTiming{7, 40, 4}})
+       {MemoryTiming{}, MemoryTiming{1, 1, 2}, MemoryTiming{100, 40, 1}, MemoryTiming{7, 40, 4},
+        board_memory(), MemoryTiming{20, 9, 3, 3, 8, 100, 7}})
     expect_equal(*package, *graph, timing, 5, totals);
+  // Compiled for the board's memory: exact as well, and there not slower than what was compiled for
+  // the assumed one.
+  CompileOptions for_board;
+  for_board.memory = board_memory();
+  const auto tuned = compile(*graph, edge(), for_board);
+  ASSERT_TRUE(tuned) << tuned.error().message;
+  expect_equal(*tuned, *graph, board_memory(), 6, totals);
+  const auto slow = simulate_cycles(*package, edge(), board_memory());
+  const auto quick = simulate_cycles(*tuned, edge(), board_memory());
+  ASSERT_TRUE(slow && quick);
+  std::printf("on the board's memory: compiled for the assumed one %llu cycles, for itself %llu\n",
+              static_cast<unsigned long long>(slow->cycles),
+              static_cast<unsigned long long>(quick->cycles));
+  EXPECT_LE(quick->cycles, slow->cycles);
   totals.print();
 
   // The functional device returns the same counters.
@@ -246,6 +302,30 @@ INSTANTIATE_TEST_SUITE_P(Networks, CycleModelNetworks,
                                          "mobilenetv1_025_vww96_int8", "person_detect",
                                          "resnet8_cifar10_int8"),
                          [](const auto &network) { return std::string(network.param); });
+
+/// Stripes and spilled maps: a network that does not fit activation memory, compiled for each
+/// memory.
+TEST(CycleModel, LargeNetworkForTheBoardsMemory) {
+  const Graph graph = test::mobilenet_v2(31);
+  CompileOptions for_board;
+  for_board.memory = board_memory();
+  const auto assumed = compile(graph, edge(), {});
+  const auto tuned = compile(graph, edge(), for_board);
+  ASSERT_TRUE(assumed && tuned);
+  const auto a = simulate_cycles(*assumed, edge(), board_memory());
+  const auto b = simulate_cycles(*tuned, edge(), board_memory());
+  const auto c = simulate_cycles(*assumed, edge());
+  const auto d = simulate_cycles(*tuned, edge());
+  ASSERT_TRUE(a && b && c && d);
+  const auto text = [](const Counters &n) {
+    return fmt::format("{} cycles, {} beats read, {} written", n.cycles, n.rd_beats, n.wr_beats);
+  };
+  std::printf("shape of MobileNetV2 at 224x224\ncompiled for the assumed memory: there %s; on the "
+              "board's %s\ncompiled for the board's: there %s; on the assumed one %s\n",
+              text(*c).c_str(), text(*a).c_str(), text(*b).c_str(), text(*d).c_str());
+  EXPECT_LT(b->cycles, a->cycles);
+  EXPECT_LT(b->rd_beats + b->wr_beats, a->rd_beats + a->wr_beats);
+}
 
 TEST(CycleModel, RefusesWhatItDoesNotKnow) {
   const auto c = test::random_layer(74'000);

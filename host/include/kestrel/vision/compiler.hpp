@@ -9,6 +9,7 @@
 #include <string>
 
 #include "kestrel/contract/vision.hpp"
+#include "kestrel/memory_model.hpp"
 #include "kestrel/result.hpp"
 #include "kestrel/vision/graph.hpp"
 #include "kestrel/vision/package.hpp"
@@ -31,8 +32,8 @@ struct CompileOptions {
   /// which want large-network tiling on small networks.
   std::uint32_t act_rows_limit = 0;
 
-  /// Read latency of external memory in cycles that the choices are tuned for.
-  std::uint32_t read_latency = 30;
+  /// External memory that the choices are made for.
+  MemoryModel memory;
 };
 
 /// Compiles `graph` for `config`. Everything that the engine cannot do is refused with one sentence

@@ -5,8 +5,8 @@
 //
 // The engine's timing does not depend on data, so the descriptors of a package are enough. The
 // model steps the control of every unit (rtl/vision) cycle by cycle without the data path, on an
-// external memory that answers with fixed latencies and never holds a beat back
-// (testbench/cpp/axi_memory.hpp states that contract). All counters equal those of the RTL in
+// external memory with fixed latencies, bandwidth and refresh (testbench/cpp/axi_memory.hpp states
+// that contract). All counters equal those of the RTL in
 // configuration `edge`, which tests/rtl/vision/test_cycle_model.cpp holds it against.
 #pragma once
 
@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "kestrel/contract/vision.hpp"
+#include "kestrel/memory_model.hpp"
 #include "kestrel/result.hpp"
 #include "kestrel/vision/device.hpp"
 #include "kestrel/vision/package.hpp"
@@ -21,11 +22,7 @@
 namespace kestrel::hv {
 
 /// External memory behind the engine's bus.
-struct MemoryTiming {
-  std::uint32_t read_latency = 30; ///< cycles from read request to first beat, >= 1
-  std::uint32_t write_latency = 8; ///< cycles from last beat to response, >= 1
-  std::uint32_t outstanding = 16;  ///< read and write bursts accepted at once, >= 1
-};
+using MemoryTiming = MemoryModel;
 
 /// One descriptor of a program in time. Cycle 1 is the first after the doorbell took effect, so the
 /// last cycle of a program is Counters::cycles.

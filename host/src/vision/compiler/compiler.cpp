@@ -11,6 +11,7 @@
 #include <numeric>
 #include <utility>
 
+#include "kestrel/vision/cycle_model.hpp"
 #include "vision/compiler/builder.hpp"
 #include "vision/compiler/layer.hpp"
 #include "vision/compiler/narrow.hpp"
@@ -109,12 +110,13 @@ std::uint64_t Emitter::load_cycles(int pixels) const {
   const auto beats = ceil_div<std::uint64_t>(static_cast<std::uint64_t>(pixels) *
                                                  static_cast<std::uint64_t>(input_pixel_bytes()),
                                              config_.bus_bytes);
+  const std::uint64_t moved = options_.memory.cycles_of(beats);
   if (program_.input.layout != InputLayout::kRaw)
-    return beats;
+    return moved;
   // Whole pixels that RAW unpacks per cycle.
   constexpr std::array<int, 8> kPixels = {8, 4, 3, 2, 2, 2, 2, 1};
   const int rate = kPixels[program_.input.channels - 1];
-  return std::max(beats, static_cast<std::uint64_t>(ceil_div(pixels, rate)));
+  return std::max(moved, static_cast<std::uint64_t>(ceil_div(pixels, rate)));
 }
 
 // `count` equal stripes of the input, each beginning at a burst boundary, with the whole output
@@ -156,7 +158,7 @@ std::uint64_t Emitter::start_up_cycles(const std::vector<Stripe> &stripes) const
     if (stripe.outputs == 0)
       continue;
     const TileCost cost = tile_cost(layer, config_, layer.glog, first, stripe.outputs);
-    done = std::max(done, loaded + options_.read_latency) + cost.cycles + kStartCycles;
+    done = std::max(done, loaded + options_.memory.read_latency) + cost.cycles + kStartCycles;
     first += stripe.outputs;
   }
   return done;
@@ -500,9 +502,11 @@ void Emitter::fill_table() {
       info.bound = l.bound == Bound::kWeights ? Bound::kMac : l.bound;
       const std::uint64_t weight_beats = c.weight_bytes / config_.bus_bytes;
       const std::uint64_t read_beats = weight_beats + c.load_bytes / config_.bus_bytes;
-      const std::uint64_t beats = std::max(read_beats, c.store_bytes / config_.bus_bytes);
-      if (beats > info.cycles) {
-        info.cycles = beats;
+      const std::uint64_t write_beats = c.store_bytes / config_.bus_bytes;
+      const std::uint64_t beats =
+          options_.memory.limited() ? read_beats + write_beats : std::max(read_beats, write_beats);
+      if (options_.memory.cycles_of(beats) > info.cycles) {
+        info.cycles = options_.memory.cycles_of(beats);
         info.bound = 2 * weight_beats > beats ? Bound::kWeights : Bound::kLoad;
       }
     }
@@ -561,31 +565,27 @@ std::uint64_t total_cycles(const std::vector<Segment> &segments) {
   return sum;
 }
 
-} // namespace
-} // namespace compiler
-
-Result<Package> compile(const Graph &graph, const contract::Config &config,
-                        const CompileOptions &options) {
-  KESTREL_ASSIGN(compiler::Program program, compiler::lower(graph, config));
-  for (compiler::Layer &layer : program.layers)
-    compiler::find_narrow_channels(layer);
+// The program that follows from `choice`. `glog` gets what was chosen by layer.
+Result<Package> build(Program program, const Graph &graph, const contract::Config &config,
+                      const CompileOptions &options, const Choice &choice,
+                      std::vector<int> *glog = nullptr) {
   const int rows = static_cast<int>(options.act_rows_limit == 0
                                         ? config.act_rows
                                         : std::min(options.act_rows_limit, config.act_rows));
   // The quickest mapping of every layer; if that does not fit, also the one that needs least
   // memory.
-  std::optional<std::vector<compiler::Segment>> best;
+  std::optional<std::vector<Segment>> best;
   std::optional<Error> refused;
   bool narrow_is_best = false;
   for (const bool narrow : {false, true}) {
-    KESTREL_TRY(compiler::plan_tiles(program, graph, config, options, narrow));
-    compiler::size_maps(program, config);
-    auto segments = compiler::plan_segments(program, graph, config, rows);
+    KESTREL_TRY(plan_tiles(program, graph, config, options, choice, narrow));
+    size_maps(program, config);
+    auto segments = plan_segments(program, graph, config, options.memory, rows);
     if (!segments) {
       refused = std::move(segments).error();
       continue;
     }
-    if (!best || compiler::total_cycles(*segments) < compiler::total_cycles(*best)) {
+    if (!best || total_cycles(*segments) < total_cycles(*best)) {
       best = std::move(segments).value();
       narrow_is_best = narrow;
     }
@@ -594,11 +594,106 @@ Result<Package> compile(const Graph &graph, const contract::Config &config,
   }
   if (!best)
     return std::move(*refused);
-  KESTREL_TRY(compiler::plan_tiles(program, graph, config, options, narrow_is_best));
-  compiler::size_maps(program, config);
-  const std::vector<compiler::Segment> &segments = *best;
-  compiler::Emitter emitter(graph, config, options, program, segments);
-  KESTREL_ASSIGN(Package package, emitter.run());
+  KESTREL_TRY(plan_tiles(program, graph, config, options, choice, narrow_is_best));
+  size_maps(program, config);
+  if (glog != nullptr) {
+    glog->clear();
+    for (const Layer &layer : program.layers)
+      glog->push_back(layer.glog);
+  }
+  CompileOptions with_choice = options;
+  if (options.input_stripes == 0)
+    with_choice.input_stripes = choice.input_stripes;
+  Emitter emitter(graph, config, with_choice, program, *best);
+  return emitter.run();
+}
+
+// On a memory that is slower than the bus layers compete for it, which no estimate of a single
+// layer sees. Programs are built and counted by the cycle model, and the quickest is kept: first
+// the aims for all layers, then other cuts of the input, then other mappings of single layers.
+class Search {
+public:
+  Search(const Program &program, const Graph &graph, const contract::Config &config,
+         const CompileOptions &options)
+      : program_(program), graph_(graph), config_(config), options_(options) {}
+
+  // Replaces `best` where a quicker program is found. The cycle model does not know every
+  // configuration; `best` stays for those.
+  Result<void> improve(Package &best) {
+    const auto first = simulate_cycles(best, config_, options_.memory);
+    if (!first)
+      return first.error().code == ErrorCode::kUnsupported ? Result<void>{} : first.error();
+    best_cycles_ = first->cycles;
+    budget_ = kBudget;
+    if (options_.force_groups == 0) {
+      for (const Aim aim : {Aim::kSum, Aim::kStream}) {
+        Choice choice = best_;
+        choice.aim = aim;
+        attempt(choice, best);
+      }
+    }
+    if (options_.input_stripes == 0) {
+      for (const std::uint32_t stripes : {1U, 2U, 3U, 4U, 6U, 8U}) {
+        Choice choice = best_;
+        choice.input_stripes = stripes;
+        attempt(choice, best);
+      }
+    }
+    if (options_.force_groups != 0)
+      return {};
+    std::vector<int> glog;
+    KESTREL_TRY(build(program_, graph_, config_, options_, best_, &glog));
+    best_.glog = glog;
+    for (std::size_t layer = 0; layer < glog.size(); ++layer) {
+      for (int other = 0; other <= static_cast<int>(config_.glog_max); ++other) {
+        Choice choice = best_;
+        choice.glog[layer] = other;
+        if (other != best_.glog[layer])
+          attempt(choice, best);
+      }
+    }
+    return {};
+  }
+
+private:
+  static constexpr std::uint64_t kBudget = 20'000'000; // cycles that the model counts
+
+  void attempt(const Choice &choice, Package &best) {
+    if (budget_ < best_cycles_)
+      return;
+    auto package = build(program_, graph_, config_, options_, choice);
+    if (!package)
+      return;
+    const auto counters = simulate_cycles(*package, config_, options_.memory);
+    if (!counters)
+      return;
+    budget_ -= std::min(budget_, counters->cycles);
+    if (counters->cycles < best_cycles_) {
+      best_cycles_ = counters->cycles;
+      best_ = choice;
+      best = std::move(*package);
+    }
+  }
+
+  const Program &program_;
+  const Graph &graph_;
+  const contract::Config &config_;
+  const CompileOptions &options_;
+  Choice best_;
+  std::uint64_t best_cycles_ = 0, budget_ = 0;
+};
+
+} // namespace
+} // namespace compiler
+
+Result<Package> compile(const Graph &graph, const contract::Config &config,
+                        const CompileOptions &options) {
+  KESTREL_ASSIGN(compiler::Program program, compiler::lower(graph, config));
+  for (compiler::Layer &layer : program.layers)
+    compiler::find_narrow_channels(layer);
+  KESTREL_ASSIGN(Package package, compiler::build(program, graph, config, options, {}));
+  if (options.memory.limited())
+    KESTREL_TRY(compiler::Search(program, graph, config, options).improve(package));
   KESTREL_TRY(verify_package(package));
   return package;
 }

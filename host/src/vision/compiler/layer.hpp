@@ -135,11 +135,25 @@ struct SegmentSize {
 [[nodiscard]] SegmentSize segment_size(const Layer &layer, const contract::Config &config,
                                        int glog);
 
+/// What plan_tiles() makes small, per layer.
+enum class Aim : std::uint8_t {
+  kLayer,  ///< the longer of its own cycles and its weight stream
+  kSum,    ///< both together: the stream also takes time from other layers
+  kStream, ///< the weight stream, then cycles
+};
+
+/// Decisions for one try at a program.
+struct Choice {
+  Aim aim = Aim::kLayer;
+  std::vector<int> glog;           ///< by layer; negative, or no entry: by `aim`
+  std::uint32_t input_stripes = 0; ///< 0: by predicted cycles
+};
+
 /// Chooses glog of every layer. With `narrow`, the mapping that needs the least activation memory.
 /// Error: kResourceLimit (weights of one tile exceed the ring).
 [[nodiscard]] Result<void> plan_tiles(Program &program, const Graph &graph,
                                       const contract::Config &config, const CompileOptions &options,
-                                      bool narrow);
+                                      const Choice &choice, bool narrow);
 
 /// Sets all_groups, producer and last reader of the maps from the layers and their tiling.
 void size_maps(Program &program, const contract::Config &config);
@@ -194,7 +208,8 @@ struct Segment {
 /// Cuts the program into segments that fit `rows` activation rows. One segment when everything
 /// does. Error: kResourceLimit naming the layer that does not fit however it is cut.
 [[nodiscard]] Result<std::vector<Segment>> plan_segments(const Program &program, const Graph &graph,
-                                                         const contract::Config &config, int rows);
+                                                         const contract::Config &config,
+                                                         const MemoryModel &memory, int rows);
 
 /// Bytes of the weight segment of one variant of a layer.
 [[nodiscard]] std::vector<std::uint8_t> weight_segment(const Layer &layer, int variant,

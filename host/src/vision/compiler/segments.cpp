@@ -16,12 +16,15 @@ namespace {
 constexpr int kMaxStriped = 6;          // layers of a striped segment; the compute queue holds 8
 constexpr std::uint64_t kSwitch = 40;   // cycles from one compute descriptor to a dependent one
 constexpr std::uint64_t kDispatch = 18; // cycles of the front end per descriptor
+constexpr std::uint64_t kDescBeats = 16;
 constexpr std::uint64_t kNever = std::numeric_limits<std::uint64_t>::max();
 
 class Planner {
 public:
-  Planner(const Program &program, const contract::Config &config, int rows)
-      : program_(program), config_(config), rows_(rows), nb_(static_cast<int>(config.lanes)) {}
+  Planner(const Program &program, const contract::Config &config, const MemoryModel &memory,
+          int rows)
+      : program_(program), config_(config), memory_(memory), rows_(rows),
+        nb_(static_cast<int>(config.lanes)) {}
 
   // Layers first .. last - 1 on whole maps; false when they do not fit. `peak` is what they need.
   bool whole(int first, int last, Segment &segment, int &peak) const;
@@ -48,6 +51,7 @@ private:
 
   const Program &program_;
   const contract::Config &config_;
+  const MemoryModel &memory_;
   const int rows_, nb_;
 };
 
@@ -87,9 +91,9 @@ bool Planner::whole(int first, int last, Segment &segment, int &peak) const {
     items.push_back({m.all_groups * p.rows_per_group, p.loaded ? first : m.producer,
                      std::min(std::max(m.last, m.producer), last)});
     if (p.loaded)
-      segment.cycles += map_beats(p.map, m.pixels) + kSwitch;
+      segment.cycles += memory_.cycles_of(map_beats(p.map, m.pixels)) + kSwitch;
     if (p.stored)
-      segment.cycles += map_beats(p.map, m.pixels) + kSwitch;
+      segment.cycles += memory_.cycles_of(map_beats(p.map, m.pixels)) + kSwitch;
     if (p.stored && is_logits(p.map))
       segment.cycles += kNever / 4; // the confidence unit could not find them
   }
@@ -137,8 +141,8 @@ bool Planner::try_stripes(int first, int last, int count, Segment &segment) cons
             static_cast<std::uint64_t>(ceil_div(size, block_pixels(program_, config_, p.map)));
     }
     if (from == 0)
-      before = read + kSwitch;
-    behind = write + kSwitch;
+      before = memory_.cycles_of(read) + kSwitch;
+    behind = memory_.cycles_of(write) + kSwitch;
     for (int i = first; i < last; ++i) {
       const Layer &l = layer(i);
       const auto size = static_cast<std::uint64_t>(spans[static_cast<std::size_t>(l.out)].size());
@@ -147,7 +151,10 @@ bool Planner::try_stripes(int first, int last, int count, Segment &segment) cons
         read += weight_beats(l);
       ++descriptors;
     }
-    segment.cycles += std::max({compute, read, write, descriptors * kDispatch});
+    std::uint64_t moved = memory_.cycles_of(std::max(read, write));
+    if (memory_.limited()) // both ways and the descriptors share what the memory moves
+      moved = memory_.cycles_of(read + write + descriptors * kDescBeats);
+    segment.cycles += std::max({compute, moved, descriptors * kDispatch});
     from = end;
   }
   segment.cycles += before + behind;
@@ -349,9 +356,10 @@ std::vector<Span> stripe_spans(const Program &program, const contract::Config &c
 }
 
 Result<std::vector<Segment>> plan_segments(const Program &program, const Graph &graph,
-                                           const contract::Config &config, int rows) {
+                                           const contract::Config &config,
+                                           const MemoryModel &memory, int rows) {
   const int count = static_cast<int>(program.layers.size());
-  const Planner planner(program, config, rows);
+  const Planner planner(program, config, memory, rows);
   Segment all;
   int peak = 0;
   if (planner.whole(0, count, all, peak))

@@ -4,6 +4,7 @@
 // How a layer is cut into tiles: cost of the mappings, weight segments, descriptor geometry.
 #include <algorithm>
 #include <cstddef>
+#include <utility>
 
 #include "kestrel/bytes.hpp"
 #include "vision/compiler/layer.hpp"
@@ -112,9 +113,11 @@ TileCost tile_cost(const Layer &layer, const contract::Config &config, int glog,
 }
 
 Result<void> plan_tiles(Program &program, const Graph &graph, const contract::Config &config,
-                        const CompileOptions &options, bool narrow) {
-  for (Layer &layer : program.layers) {
+                        const CompileOptions &options, const Choice &choice, bool narrow) {
+  for (std::size_t index = 0; index < program.layers.size(); ++index) {
+    Layer &layer = program.layers[index];
     std::optional<TileCost> best;
+    std::pair<std::uint64_t, std::uint64_t> best_score;
     std::uint64_t smallest = ~std::uint64_t{0};
     const auto consider = [&](int glog) {
       const SegmentSize size = segment_size(layer, config, glog);
@@ -128,12 +131,17 @@ Result<void> plan_tiles(Program &program, const Graph &graph, const contract::Co
         cost.bound = c.bound;
       }
       // A beat carries a quarter of a ring word.
-      const std::uint64_t stream =
-          size.words() * (config.ring_word_bytes() / config.bus_bytes) * layer.runs.size();
+      const std::uint64_t stream = options.memory.cycles_of(
+          size.words() * (config.ring_word_bytes() / config.bus_bytes) * layer.runs.size());
+      const std::uint64_t sum = cost.cycles + stream;
       if (stream > cost.cycles)
         cost = {stream, Bound::kWeights};
-      if (!best || cost.cycles < best->cycles) {
+      const auto score = choice.aim == Aim::kStream ? std::pair{stream, cost.cycles}
+                         : choice.aim == Aim::kSum  ? std::pair{sum, cost.cycles}
+                                                    : std::pair{cost.cycles, std::uint64_t{0}};
+      if (!best || score < best_score) {
         best = cost;
+        best_score = score;
         layer.glog = glog;
       }
     };
@@ -144,7 +152,11 @@ Result<void> plan_tiles(Program &program, const Graph &graph, const contract::Co
           consider(glog);
       }
     }
-    for (int glog = 0; glog <= glog_max && (!best || options.force_groups == 0); ++glog) {
+    if (!narrow && index < choice.glog.size() && choice.glog[index] >= 0)
+      consider(choice.glog[index]);
+    const bool settled = best.has_value();
+    for (int glog = 0; glog <= glog_max && !settled && (!best || options.force_groups == 0);
+         ++glog) {
       if (narrow && best)
         break;
       consider(glog);

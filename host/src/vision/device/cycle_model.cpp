@@ -216,6 +216,31 @@ private:
 
 enum class Source : std::uint8_t { kNone, kDescriptors, kLoad, kWeights };
 
+/// What data of reads and writes share: AxiMemory's credits and refresh.
+struct Bandwidth {
+  explicit Bandwidth(const MemoryTiming &timing)
+      : memory(timing), credit(std::int64_t{timing.cycles} + timing.beats - 1) {}
+
+  MemoryTiming memory;
+  std::int64_t credit;
+  u64 origin = 0; // cycle of the first read request, from which refresh counts
+  bool ready = true;
+
+  void begin(u64 cycle) {
+    const bool refresh = origin != 0 && memory.refresh_interval != 0 &&
+                         (cycle - origin) % memory.refresh_interval >=
+                             u64{memory.refresh_interval} - memory.refresh_cycles;
+    if (!refresh)
+      credit = std::min(credit + memory.beats, std::int64_t{memory.cycles} + memory.beats - 1);
+    ready = !refresh && (!memory.limited() || credit >= memory.cycles);
+  }
+  void spend() { credit -= memory.limited() ? memory.cycles : 0; }
+  void requested(u64 cycle) {
+    if (origin == 0)
+      origin = cycle;
+  }
+};
+
 struct Read {
   struct Burst {
     Source source = Source::kNone;
@@ -229,12 +254,15 @@ struct Read {
   bool arvalid = false;
   Source rsp = Source::kNone; // the beat at rsp_data_o
 
-  [[nodiscard]] bool rvalid(u64 cycle) const { return queued != 0 && bursts[head].due <= cycle; }
+  [[nodiscard]] bool rvalid(u64 cycle, const Bandwidth &bandwidth) const {
+    return queued != 0 && bursts[head].due <= cycle && bandwidth.ready;
+  }
   [[nodiscard]] bool rlast() const { return beat + 1 == bursts[head].beats; }
 
-  void tick(u64 cycle, const MemoryTiming &timing, bool arready, Source grant, u32 beats) {
+  void tick(u64 cycle, Bandwidth &bandwidth, bool arready, Source grant, u32 beats) {
     rsp = Source::kNone;
-    if (rvalid(cycle)) {
+    if (rvalid(cycle, bandwidth)) {
+      bandwidth.spend();
       rsp = bursts[head].source;
       if (rlast()) {
         beat = 0;
@@ -246,7 +274,8 @@ struct Read {
       }
     }
     if (arvalid && arready) {
-      bursts[(head + queued) % kOutstanding].due = cycle + timing.read_latency;
+      bursts[(head + queued) % kOutstanding].due = cycle + bandwidth.memory.read_latency;
+      bandwidth.requested(cycle);
       ++queued;
       arvalid = false;
     }
@@ -1060,11 +1089,11 @@ struct Out {
            n_load >= block().wait_load;
   }
 
-  void eval(u64 cycle) {
+  void eval(u64 cycle, bool wready) {
     const std::size_t queued = due.size() - due_head;
     awready = queued < max_outstanding;
     bvalid = complete != 0 && due[due_head] <= cycle;
-    w_fire = w_beats != 0 && !aw;
+    w_fire = w_beats != 0 && !aw && wready;
     burst = std::min(w_left, kBurstBeats - w_addr);
     aw_start = !aw && w_beats == 0 && w_left != 0 && fifo >= burst && b_pend != kResponses;
     const bool full = fifo == kWriteFifo;
@@ -1252,7 +1281,7 @@ private:
 class Engine {
 public:
   Engine(const Program &program, const contract::Config &config, const MemoryTiming &timing)
-      : program_(program), timing_(timing), geometry_(config.lanes),
+      : program_(program), timing_(timing), geometry_(config.lanes), bandwidth_(timing),
         compute_entries_(program.compute.size()), load_entries_(program.load.size()),
         out_entries_(program.out.size()) {
     for (const Head &head : program.heads) {
@@ -1333,7 +1362,8 @@ private:
     }
     if (!slot)
       grant = Source::kNone;
-    out_.eval(cycle_);
+    bandwidth_.begin(cycle_);
+    out_.eval(cycle_, bandwidth_.ready);
 
     // Results and loaded words meet at the banks.
     const Results &results = drain_.port[cycle_ % Drain::kDelays];
@@ -1401,7 +1431,9 @@ private:
                 layer_end, load_done, out_done);
     load_.tick(push_load, grant == Source::kLoad, rsp == Source::kLoad, n_compute, n_out);
     out_.tick(cycle_, push_out, n_compute, n_load, operands_.f3_free);
-    read_.tick(cycle_, timing_, arready, grant, grant_beats);
+    if (out_.w_fire)
+      bandwidth_.spend();
+    read_.tick(cycle_, bandwidth_, arready, grant, grant_beats);
     ring_.tick(dispatch && head.segment != 0, grant == Source::kWeights, rsp == Source::kWeights,
                wstart_, cur_, drain_.oct_end, array_.wpop);
     drain_.tick(cycle_, tile_done, cur_);
@@ -1488,6 +1520,7 @@ private:
   const Program &program_;
   MemoryTiming timing_;
   Geometry geometry_;
+  Bandwidth bandwidth_;
   std::vector<u32> segments_;
   u64 cycle_ = 0, progress_ = 0;
   Counters counters_;
@@ -1526,9 +1559,11 @@ Result<Counters> simulate_cycles(const Package &package, const contract::Config 
   const auto program = reduce(package);
   if (!program)
     return program.error();
-  Engine engine(*program, config,
-                {std::max(timing.read_latency, 1U), std::max(timing.write_latency, 1U),
-                 std::max(timing.outstanding, 1U)});
+  MemoryTiming memory = timing;
+  for (auto member : {&MemoryTiming::read_latency, &MemoryTiming::write_latency,
+                      &MemoryTiming::outstanding, &MemoryTiming::beats, &MemoryTiming::cycles})
+    memory.*member = std::max(memory.*member, 1U);
+  Engine engine(*program, config, memory);
   auto counters = engine.run();
   if (!counters)
     return counters.error();

@@ -450,8 +450,7 @@ Result<void> FunctionalDevice::load(const Package &package) {
   m.counters = {};
   m.counters.macs = package.macs;
   m.counters.mac_lanes = m.config.macs();
-  const MemoryTiming timing{m.options.read_latency, m.options.write_latency, m.options.outstanding};
-  if (auto counters = simulate_cycles(package, m.config, timing))
+  if (auto counters = simulate_cycles(package, m.config, m.options.memory))
     m.counters = *counters;
   else if (counters.error().code != ErrorCode::kUnsupported)
     return counters.error();

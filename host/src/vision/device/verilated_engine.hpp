@@ -35,6 +35,7 @@ public:
   }
 
   Result<Inference> run(std::span<const std::int8_t> input) override {
+    this->bench_.memory.align();
     KESTREL_TRY(driver_.start(input));
     KESTREL_TRY(this->run_to_irq());
     return driver_.finish();

@@ -4,15 +4,20 @@
 // Activation memory: Nb banks with one write and one read port, the write selection, and the read
 // network that collects the operand words of one fetch operation.
 //
-// Reads: an accepted issue starts the bank reads; the data is at the bank outputs one cycle later
-// (F4), moves through the first stage of the network (hv_core_pkg) into the column registers (F5) and through the
-// second into the word registers (F6) as these are free. A set is complete when the issue marked last has moved. The output unit reads a whole row of all
-// banks in place of an issue and has priority; its data is at row_data_o one cycle after row_ready_o.
+// Reads flow without a stall: an issue in cycle t moves the lanes' rows through the network the other way, to the
+// columns (A2) and to the banks (A3); words are at the bank outputs in t+3 (F4), move through the first stage of
+// the network (hv_core_pkg) into the column registers (F5) and through the second into the word registers
+// (F6). When the issue marked last has arrived there, the set goes into a FIFO of SetDepth sets; hv_fetch issues
+// only what has a place there (issue_ok_o, reserve_i: a set is issued in this cycle). A set is at the output
+// six cycles after issue_valid_i of its last issue. The output unit reads a whole row of all banks in place of an issue (hold_o)
+// and has priority; its data is at row_data_o RowLatency cycles after row_ready_o.
 // Writes: two result words and up to eight loaded words per cycle; a load write that meets a bank
 // of a result write waits (load_ready_o low). Words of one write lie in consecutive banks, so each is first turned
 // to its place modulo 8 and a bank has one source of each kind. Only pixels of few channels come several at a
 // time (hv_load), so byte b of a load word has few sources: 8 words for byte 0, 4 for bytes 1 and 2, 2 for
-// the others; the bytes of words that come more at a time than that are zero.
+// the others; the bytes of words that come more at a time than that are zero. Either kind of write is in the banks two
+// cycles later than it is accepted, and a load write that has to wait holds reads: no read overtakes a write that
+// was accepted before.
 
 `default_nettype none
 
@@ -23,17 +28,18 @@ module hv_actmem
   input  wire logic        clk_i,
   input  wire logic        rst_ni,
 
-  // F3 issue from hv_fetch.
-  input  wire logic        issue_valid_i,
-  output logic             issue_ready_o,
-  input  wire logic [Nb-1:0]  bank_en_i,
-  input  wire row_t [Nb-1:0]  bank_row_i,
+  // Issues from hv_fetch: always taken.
+  output logic             issue_ok_o,      // there is a place for one more set
+  output logic             hold_o,          // no issue may be made in this cycle
+  input  wire logic        reserve_i,       // the issue made in this cycle takes a place
+  input  wire logic        issue_valid_i,   // one cycle after
+  input  wire row_t [Nb-1:0]  row_lane_i,
   input  wire net_t           net_i,
   input  wire logic [Nb-1:0]  pad_i,
   input  wire logic        issue_last_i,
   input  wire op_tag_t     tag_i,
   input  wire logic [7:0]  pad_byte_i,
-  output logic             busy_o,          // operations between F4 and F5
+  output logic             busy_o,          // operations and sets inside
 
   // Complete operand sets.
   output logic             set_valid_o,
@@ -85,9 +91,7 @@ module hv_actmem
   // Load words by the lowest bits of their banks.
   bank_t       load_bank0;
   word_t [7:0] load_data;
-  row_t        load_row1;
   assign load_bank0 = load_p_i[Lb-1:0] + group_skew(load_g_i[Lb-1:0]);
-  assign load_row1  = load_row_i + RowW'(1);
   for (genvar i = 0; i < Wb; i++) begin : gen_turn
     localparam int unsigned Sources = i == 0 ? 8 : i <= 2 ? 4 : 2;
     logic [Sources-1:0][7:0] from, turned;
@@ -119,63 +123,166 @@ module hv_actmem
     end
   end
 
-  logic  [Nb-1:0] res_hit, load_hit;
-  logic  [Nb-1:0] wen;
-  row_t  [Nb-1:0] wrow;
-  word_t [Nb-1:0] wdata;
-  for (genvar b = 0; b < Nb; b++) begin : gen_write
-    bank_t      off;                         // word of the load write that belongs to this bank
-    logic       over;                        // it is in the next row
-    assign off  = Lb'(b) - load_bank0;
-    assign over = {1'b0, load_p_i[Lb-1:0]} + {1'b0, off} >= (Lb+1)'(Nb);
-    assign res_hit[b] = res_valid[b % 2] && res_bank[b % 2] == Lb'(b);
-    if (Nb > 8) begin : gen_wide
-      assign load_hit[b] = off < Lb'(8) && load_mask_i[off[2:0]];
-    end else begin : gen_narrow
-      assign load_hit[b] = load_mask_i[3'(off)];
+  // First cycle: the words turned to their places, and which banks they go to. Second: what each bank writes.
+  logic  [Nb-1:0] res_hit_q, load_hit_q, load_over_q;
+  row_t  [1:0]    res_row_q;
+  word_t [1:0]    res_data_q;
+  logic           load_q, load_go, load_wait_q;
+  row_t           load_row0_q, load_row1_q;
+  word_t [7:0]    load_data_q;
+  logic  [Nb-1:0] wen_q;
+  row_t  [Nb-1:0] wrow_q;
+  word_t [Nb-1:0] wdata_q;
+
+  assign load_go      = (res_hit_q & load_hit_q) == '0;
+  assign load_ready_o = !load_q || load_go;
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      load_q      <= 1'b0;
+      load_wait_q <= 1'b0;
+    end else begin
+      if (load_ready_o) load_q <= load_valid_i;
+      load_wait_q <= load_q && !load_go;
     end
-    assign wen[b]   = res_hit[b] || (load_valid_i && load_ready_o && load_hit[b]);
-    assign wrow[b]  = res_hit[b] ? res_row[b % 2] : over ? load_row1 : load_row_i;
-    assign wdata[b] = res_hit[b] ? res_data[b % 2] : load_data[b % 8];
+    res_row_q  <= res_row;
+    res_data_q <= res_data;
+    if (load_ready_o) begin
+      load_row0_q <= load_row_i;
+      load_row1_q <= load_row_i + RowW'(1);
+      load_data_q <= load_data;
+    end
   end
-  assign load_ready_o = (res_hit & load_hit) == '0;
+
+  for (genvar b = 0; b < Nb; b++) begin : gen_write
+    bank_t off;                              // word of the load write that belongs to this bank
+    logic  hit;
+    assign off = Lb'(b) - load_bank0;
+    if (Nb > 8) begin : gen_wide
+      assign hit = off < Lb'(8) && load_mask_i[off[2:0]];
+    end else begin : gen_narrow
+      assign hit = load_mask_i[3'(off)];
+    end
+    always_ff @(posedge clk_i) begin
+      if (!rst_ni) begin
+        res_hit_q[b] <= 1'b0;
+        wen_q[b]     <= 1'b0;
+      end else begin
+        res_hit_q[b] <= res_valid[b % 2] && res_bank[b % 2] == Lb'(b);
+        wen_q[b]     <= res_hit_q[b] || (load_q && load_go && load_hit_q[b]);
+      end
+      if (load_ready_o) begin
+        load_hit_q[b]  <= load_valid_i && hit;
+        load_over_q[b] <= {1'b0, load_p_i[Lb-1:0]} + {1'b0, off} >= (Lb+1)'(Nb);   // it is in the next row
+      end
+      wrow_q[b]  <= res_hit_q[b] ? res_row_q[b % 2] : load_over_q[b] ? load_row1_q : load_row0_q;
+      wdata_q[b] <= res_hit_q[b] ? res_data_q[b % 2] : load_data_q[b % 8];
+    end
+  end
+
+  // --- Rows to the banks -----------------------------------------------------------------------------
+  // A1: an issue, or a row for the output unit, which was accepted in the cycle before. A2: columns. A3: banks.
+  logic  a1_row_q, a2_valid_q, a2_row_q, a3_valid_q;
+  row_t  a1_rowi_q, a2_rowi_q;
+  /* verilator lint_off UNUSEDSIGNAL */  // the way back needs no lane_k and col_en
+  net_t  a2_net_q, a3_net_q, f4_net_q;
+  /* verilator lint_on UNUSEDSIGNAL */
+  logic  [Nb-1:0] a2_pad_q, a3_pad_q, f4_pad_q;
+  logic  a2_last_q, a3_last_q, f4_last_q;
+  logic  [7:0] a2_padb_q, a3_padb_q, f4_padb_q;
+  op_tag_t a2_tag_q, a3_tag_q, f4_tag_q;
+  row_t  [Nx-1:0][Nc-1:0] a1_row, a2_col_q;
+  net_x_t [Nb-1:0] sel, a2_sel_q;
+  logic  [Nb-1:0] en, a2_en_q, ren_q;
+  row_t  [Nb-1:0] a2_row, rrow_q;
+
+  assign row_ready_o = !load_wait_q;
+  assign hold_o      = row_valid_i || load_wait_q;
+
+  for (genvar m = 0; m < Nx; m++) begin : gen_col_row
+    for (genvar c = 0; c < Nc; c++) begin : gen_class
+      row_t [Nx-1:0] rows;
+      for (genvar k = 0; k < Nx; k++) begin : gen_row
+        assign rows[k] = k < Nc ? row_lane_i[Nx*(k%Nc)+m] : '0;
+      end
+      ks_mux4 #(
+        .Width(RowW)
+      ) u_mux (
+        .d_i(rows), .s_i(2'(net_i.lane_k[m][c])), .set_i('0), .y_o(a1_row[m][c])
+      );
+    end
+  end
+  for (genvar c = 0; c < Nc; c++) begin : gen_bank_row
+    for (genvar x = 0; x < Nx; x++) begin : gen_x
+      row_t [Nx-1:0] rows;
+      always_comb begin
+        sel[Nx*c+x] = '0;
+        en[Nx*c+x]  = 1'b0;
+        for (int unsigned m = 0; m < Nx; m++) begin
+          if (net_i.col_en[m][c] && net_i.col_x[m][c] == NxB'(x)) begin
+            sel[Nx*c+x] = sel[Nx*c+x] | NxB'(m);
+            en[Nx*c+x]  = 1'b1;
+          end
+        end
+      end
+      for (genvar m = 0; m < Nx; m++) begin : gen_row
+        assign rows[m] = a2_col_q[m][c];
+      end
+      ks_mux4 #(
+        .Width(RowW)
+      ) u_mux (
+        .d_i(rows), .s_i(a2_sel_q[Nx*c+x]), .set_i('0), .y_o(a2_row[Nx*c+x])
+      );
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) begin
+      a1_row_q   <= 1'b0;
+      a2_row_q   <= 1'b0;
+      a2_valid_q <= 1'b0;
+      a3_valid_q <= 1'b0;
+      ren_q      <= '0;
+    end else begin
+      a1_row_q   <= row_valid_i && row_ready_o;
+      a2_row_q   <= a1_row_q;
+      a2_valid_q <= issue_valid_i;
+      a3_valid_q <= a2_valid_q;
+      ren_q      <= {Nb{a2_row_q}} | ({Nb{a2_valid_q}} & a2_en_q);
+    end
+    a1_rowi_q <= row_i;
+    a2_rowi_q <= a1_rowi_q;
+    a2_col_q  <= a1_row;
+    a2_sel_q  <= sel;
+    a2_en_q   <= en;
+    for (int unsigned b = 0; b < Nb; b++) rrow_q[b] <= a2_row_q ? a2_rowi_q : a2_row[b];
+    {a2_net_q, a2_pad_q, a2_last_q, a2_padb_q, a2_tag_q} <= {net_i, pad_i, issue_last_i, pad_byte_i, tag_i};
+    {a3_net_q, a3_pad_q, a3_last_q, a3_padb_q, a3_tag_q} <= {a2_net_q, a2_pad_q, a2_last_q, a2_padb_q, a2_tag_q};
+    {f4_net_q, f4_pad_q, f4_last_q, f4_padb_q, f4_tag_q} <= {a3_net_q, a3_pad_q, a3_last_q, a3_padb_q, a3_tag_q};
+  end
 
   // --- Banks -----------------------------------------------------------------------------------------
-  logic  [Nb-1:0] ren;
-  row_t  [Nb-1:0] rrow;
   word_t [Nb-1:0] rdata;
-  logic           f4_valid_q, f4_move, f3_free, issue_fire, row_fire;
-
-  assign row_fire   = row_valid_i && row_ready_o;
-  assign issue_fire = issue_valid_i && issue_ready_o;
 
   for (genvar b = 0; b < Nb; b++) begin : gen_bank
     // A program orders reads after writes of a word (dep, wait counts), so the two never meet.
     (* no_rw_check *) word_t mem [HV_ACT_ROWS];
     word_t rdata_q;
-    assign ren[b]  = row_fire || (issue_fire && bank_en_i[b]);
-    assign rrow[b] = row_fire ? row_i : bank_row_i[b];
     always_ff @(posedge clk_i) begin
-      if (wen[b]) mem[wrow[b]] <= wdata[b];
-      if (ren[b]) rdata_q <= mem[rrow[b]];
+      if (wen_q[b]) mem[wrow_q[b]] <= wdata_q[b];
+      if (ren_q[b]) rdata_q <= mem[rrow_q[b]];
     end
     assign rdata[b] = rdata_q;
   end
   assign row_data_o = rdata;
 
   // --- F4, F5, F6 ----------------------------------------------------------------------------------------
-  logic  [Nb-1:0]  f4_pad_q;
-  net_t            f4_net_q;
-  logic            f4_last_q;
-  logic [7:0]      f4_padb_q;
-  op_tag_t         f4_tag_q;
-  logic            f5_valid_q, f5_move, f5_free, f5_last_q;
+  logic            f4_valid_q, f5_valid_q, f5_last_q, set_q;
   logic  [Nb-1:0]  f5_pad_q, f5_lanes_q;
   net_c_t [Nb-1:0] f5_lane_c_q;
   logic [7:0]      f5_padb_q;
   op_tag_t         f5_tag_q;
   word_t [Nx-1:0][Nc-1:0] col_q;
-  logic            full_q;
   word_t [Nb-1:0]  words_q;
   op_tag_t         tag_q;
 
@@ -196,7 +303,7 @@ module hv_actmem
     word_t          word;
     logic [7:0]     one, zero;
     assign one  = {8{f5_pad_q[w]}} & f5_padb_q;
-    assign zero = {8{f5_pad_q[w] && f5_move}} & ~f5_padb_q;
+    assign zero = {8{f5_pad_q[w] && f5_valid_q}} & ~f5_padb_q;
     for (genvar c = 0; c < Nx; c++) begin : gen_class
       assign classes[c] = c < Nc ? col_q[w % Nx][c % Nc] : '0;
     end
@@ -209,53 +316,70 @@ module hv_actmem
       always_ff @(posedge clk_i) begin
         for (int unsigned b = 0; b < Wb; b++) begin
           if (zero[i]) words_q[w][b][i] <= 1'b0;
-          else if (f5_move && (f5_lanes_q[w] || f5_pad_q[w])) words_q[w][b][i] <= word[b][i];
+          else if (f5_valid_q && (f5_lanes_q[w] || f5_pad_q[w])) words_q[w][b][i] <= word[b][i];
         end
       end
     end
   end
 
-  assign f5_move = f5_valid_q && (!full_q || set_take_i);
-  assign f5_free = !f5_valid_q || f5_move;
-  assign f4_move = f4_valid_q && f5_free;
-  assign f3_free = !f4_valid_q || f4_move;
-  assign row_ready_o   = f3_free;
-  assign issue_ready_o = f3_free && !row_valid_i;
-  assign busy_o        = f4_valid_q || f5_valid_q || full_q;
-
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
       f4_valid_q <= 1'b0;
       f5_valid_q <= 1'b0;
-      full_q     <= 1'b0;
+      set_q      <= 1'b0;
     end else begin
-      if (f3_free) f4_valid_q <= issue_fire;
-      if (f5_free) f5_valid_q <= f4_valid_q;
-      if (f5_move) full_q <= f5_last_q;
-      else if (set_take_i) full_q <= 1'b0;
+      f4_valid_q <= a3_valid_q;
+      f5_valid_q <= f4_valid_q;
+      set_q      <= f5_valid_q && f5_last_q;
     end
-    if (issue_fire) begin
-      f4_net_q   <= net_i;
-      f4_pad_q   <= pad_i;
-      f4_last_q  <= issue_last_i;
-      f4_padb_q  <= pad_byte_i;
-      f4_tag_q   <= tag_i;
-    end
-    if (f4_move) begin
-      col_q       <= col_word;
-      f5_lanes_q  <= f4_net_q.lanes;
-      f5_lane_c_q <= f4_net_q.lane_c;
-      f5_pad_q    <= f4_pad_q;
-      f5_last_q   <= f4_last_q;
-      f5_padb_q   <= f4_padb_q;
-      f5_tag_q    <= f4_tag_q;
-    end
-    if (f5_move) tag_q <= f5_tag_q;
+    col_q       <= col_word;
+    f5_lanes_q  <= f4_net_q.lanes;
+    f5_lane_c_q <= f4_net_q.lane_c;
+    f5_pad_q    <= f4_pad_q;
+    f5_last_q   <= f4_last_q;
+    f5_padb_q   <= f4_padb_q;
+    f5_tag_q    <= f4_tag_q;
+    tag_q       <= f5_tag_q;
   end
 
-  assign set_valid_o = full_q;
-  assign set_words_o = words_q;
-  assign set_tag_o   = tag_q;
+  // --- Sets ------------------------------------------------------------------------------------------------
+  // Places are counted when a set is issued, so that what is under way fits too.
+  localparam int unsigned SetDepth = 16;     // nine between an issue and the return of its place, and some to even out
+  localparam int unsigned SetAw = $clog2(SetDepth);
+  word_t [Nb-1:0]   set_mem [SetDepth];
+  op_tag_t          set_tag_mem [SetDepth];
+  logic [SetAw-1:0] set_w_q, set_r_q;
+  logic [SetAw:0]   set_n_q, place_n_q, place_n;   // sets inside; places taken
+  logic             set_some_q, take_q;
+
+  assign place_n = place_n_q + (SetAw+1)'(reserve_i) - (SetAw+1)'(take_q);
+
+  always_ff @(posedge clk_i) begin
+    if (set_q) set_mem[set_w_q] <= words_q;
+    if (set_q) set_tag_mem[set_w_q] <= tag_q;
+    if (!rst_ni) begin
+      set_w_q    <= '0;
+      set_r_q    <= '0;
+      set_n_q    <= '0;
+      set_some_q <= 1'b0;
+      place_n_q  <= '0;
+      issue_ok_o <= 1'b1;
+      take_q     <= 1'b0;
+    end else begin
+      set_w_q    <= set_w_q + SetAw'(set_q);
+      set_r_q    <= set_r_q + SetAw'(set_take_i);
+      set_n_q    <= set_n_q + (SetAw+1)'(set_q) - (SetAw+1)'(set_take_i);
+      set_some_q <= set_q || (set_take_i ? set_n_q > (SetAw+1)'(1) : set_some_q);
+      place_n_q  <= place_n;
+      issue_ok_o <= place_n < (SetAw+1)'(SetDepth);
+      take_q     <= set_take_i;
+    end
+  end
+
+  assign set_valid_o = set_some_q;
+  assign set_words_o = set_mem[set_r_q];
+  assign set_tag_o   = set_tag_mem[set_r_q];
+  assign busy_o      = a2_valid_q || a3_valid_q || f4_valid_q || f5_valid_q || set_q || set_some_q;
 
 endmodule
 

@@ -137,9 +137,9 @@ module hv_compute
   );
 
   // --- Operands ---------------------------------------------------------------------------------------
-  logic           issue_valid, issue_ready, issue_last;
-  logic [Nb-1:0]  bank_en, pad;
-  row_t [Nb-1:0]  bank_row;
+  logic           issue_ok, hold, reserve, issue_valid, issue_last;
+  logic [Nb-1:0]  pad;
+  row_t [Nb-1:0]  lane_row;
   net_t           net;
   op_tag_t        issue_tag, set_tag;
   logic [7:0]     pad_byte;
@@ -150,9 +150,8 @@ module hv_compute
     .clk_i, .rst_ni(rst_ni && !start_i),
     .prepare_i(wstart_q), .start_i(fstart), .desc_i(cur_q),
     .running_o(fetch_run), .busy_o(fetch_busy),
-    .issue_valid_o(issue_valid), .issue_ready_i(issue_ready),
-    .bank_en_o(bank_en), .bank_row_o(bank_row), .net_o(net),
-    .pad_o(pad), .issue_last_o(issue_last), .tag_o(issue_tag), .pad_byte_o(pad_byte),
+    .issue_ok_i(issue_ok), .hold_i(hold), .reserve_o(reserve),
+    .issue_valid_o(issue_valid), .row_o(lane_row), .net_o(net), .pad_o(pad), .issue_last_o(issue_last), .tag_o(issue_tag), .pad_byte_o(pad_byte),
     .range_err_o(fetch_range)
   );
 
@@ -163,7 +162,7 @@ module hv_compute
 
   hv_actmem u_actmem (
     .clk_i, .rst_ni(rst_ni && !start_i),
-    .issue_valid_i(issue_valid), .issue_ready_o(issue_ready), .bank_en_i(bank_en), .bank_row_i(bank_row),
+    .issue_ok_o(issue_ok), .hold_o(hold), .reserve_i(reserve), .issue_valid_i(issue_valid), .row_lane_i(lane_row),
     .net_i(net), .pad_i(pad), .issue_last_i(issue_last), .tag_i(issue_tag),
     .pad_byte_i(pad_byte), .busy_o(mem_busy),
     .set_valid_o(set_valid), .set_words_o(set_words), .set_tag_o(set_tag), .set_take_i(set_take),
@@ -174,6 +173,7 @@ module hv_compute
 
   // --- Array and requantisation ----------------------------------------------------------------------
   logic           tile_done, tile_narrow, empty;
+  logic [Nb-1:0]  tile_done_lane;
   logic signed [Nb-1:0][Wb-1:0][AccW-1:0] acc;
   word_t [Nb-1:0] res_words;
 
@@ -181,14 +181,14 @@ module hv_compute
     .clk_i, .rst_ni(rst_ni && !start_i),
     .set_valid_i(set_valid), .set_words_i(set_words), .set_tag_i(set_tag), .set_take_o(set_take),
     .wvalid_i(wvalid), .wdata_i(wword), .wnarrow_i(wnarrow), .wpop_o(wpop),
-    .done_o(tile_done), .done_narrow_o(tile_narrow), .acc_o(acc), .res_words_o(res_words),
+    .done_o(tile_done), .done_lane_o(tile_done_lane), .done_narrow_o(tile_narrow), .acc_o(acc), .res_words_o(res_words),
     .step_o(cls_mac_o), .res_step_o(cls_res_o), .wait_weight_o(cls_weight_o), .wait_drain_o(cls_drain_o),
     .empty_o(empty)
   );
 
   hv_drain u_drain (
     .clk_i, .rst_ni(rst_ni && !start_i),
-    .done_i(tile_done), .narrow_i(tile_narrow), .acc_i(acc), .res_words_i(res_words), .desc_i(cur_q), .taken_o(drain_taken),
+    .done_i(tile_done), .done_lane_i(tile_done_lane), .narrow_i(tile_narrow), .acc_i(acc), .res_words_i(res_words), .desc_i(cur_q), .taken_o(drain_taken),
     .pbank_o(pbank), .pgroup_o(pgroup), .pbias_i(pbias), .pmult_i(pmult), .pshift_i(pshift),
     .oct_drained_o(oct_drained),
     .wr_valid_o(res_valid), .wr_bank_o(res_bank), .wr_row_o(res_row), .wr_data_o(res_data),

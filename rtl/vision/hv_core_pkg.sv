@@ -48,7 +48,12 @@ package hv_core_pkg;
     logic   [Nb-1:0] lanes;             // lanes that take a word
     net_c_t [Nb-1:0] lane_c;            // class of each lane's bank
     net_x_t [Nx-1:0][Nc-1:0] col_x;     // bank in class c that column m takes
+    net_c_t [Nx-1:0][Nc-1:0] lane_k;    // lane Nx*k + m takes the word of class c in column m
+    logic   [Nx-1:0][Nc-1:0] col_en;    // there is one
   } net_t;
+
+  // A row that the output unit asks for is there this many cycles later (hv_actmem).
+  localparam int unsigned RowLatency = 4;
 
   // What the MAC array has to know about one set of operand words.
   typedef struct packed {

@@ -22,6 +22,7 @@ module hv_drain
   input  wire logic        rst_ni,
 
   input  wire logic        done_i,
+  input  wire logic [Nb-1:0] done_lane_i,   // the same, a register for each word lane
   input  wire logic        narrow_i,        // with done_i, not with add
   input  wire logic signed [Nb-1:0][Wb-1:0][AccW-1:0] acc_i,
   input  wire word_t [Nb-1:0] res_words_i,
@@ -84,7 +85,6 @@ module hv_drain
       if (done_i && (take_layer || ptile_next_q || oct_end)) bank_q <= !bank_q;
     end
     if (done_i) begin
-      shadow_q <= acc_i;
       narrow_q <= narrow_i;
       lane_q   <= '0;
       slot_q   <= '0;
@@ -108,6 +108,12 @@ module hv_drain
         octg_q    <= octg_q + (16'd1 << d_q.glog);
         oct_row_q <= oct_row_q + (d_q.out_s << d_q.glog);
       end
+    end
+  end
+
+  always_ff @(posedge clk_i) begin
+    for (int unsigned w = 0; w < Nb; w++) begin
+      if (done_lane_i[w]) shadow_q[w] <= acc_i[w];
     end
   end
 

@@ -9,12 +9,14 @@
 // current one is worked on. A tile takes it Nb/2 cycles, as long as the array's drain; the residual words of
 // a tile are a tile of their own. F0 registers what all lanes of an operation share: offsets of
 // the tap and, for each quarter of the lanes, row and bank skew. F1 adds them to each lane's coordinates: bounds,
-// row, bank. F2 registers the matrix of lanes that cannot be served together (same bank, or same
-// class of banks in one column of the network, see hv_core_pkg) and the lanes that have to wait for lower ones,
-// F3 grants the others every cycle until none is left and registers the settings of the network, from
-// which the rows of all banks follow. Lanes outside the map read nothing and get the pad byte.
-// With unit stride all lanes are served at once and every stage moves once per cycle.
-// Stall rule: F3 may move when issue_ready_i is high, and takes one issue more; F2, F1, F0 and the counters follow.
+// row, bank. FC registers the matrix of lanes that cannot be served together (same bank, or same
+// class of banks in one column of the network, see hv_core_pkg). Operations then wait in a FIFO. F2 holds the one
+// being served and the lanes that have to wait for lower ones; F3 grants the others every cycle until
+// none is left and registers the settings of the network, from which the rows of all banks follow (hv_actmem).
+// Lanes outside the map read nothing and get the pad byte. With unit stride all lanes are served at once.
+// Nothing stalls but the ends of the FIFO: an operation enters F0 when the FIFO has room for all that are on their
+// way, and F2 issues when hv_actmem has a place for the set and nothing else wants the banks (issue_ok_i, hold_i).
+// What issue_valid_o announces is always taken.
 
 `default_nettype none
 
@@ -31,12 +33,13 @@ module hv_fetch
   input  wire compute_desc_t desc_i,
   /* verilator lint_on UNUSEDSIGNAL */
   output logic             running_o,       // operations of this layer are still to be put into F0
-  output logic             busy_o,          // F0 to F3 occupied
+  output logic             busy_o,          // operations on their way to hv_actmem
 
-  output logic             issue_valid_o,   // requests of one operation
-  input  wire logic        issue_ready_i,
-  output logic [Nb-1:0]    bank_en_o,
-  output row_t [Nb-1:0]    bank_row_o,
+  input  wire logic        issue_ok_i,      // there is a place for one more set
+  input  wire logic        hold_i,          // no issue in this cycle
+  output logic             reserve_o,       // this cycle's issue completes a set
+  output logic             issue_valid_o,   // requests of one operation, or of some of its lanes
+  output row_t [Nb-1:0]    row_o,           // of every lane
   output net_t             net_o,
   output logic [Nb-1:0]    pad_o,           // lanes that read the pad byte
   output logic             issue_last_o,    // all lanes of the operation are served
@@ -71,14 +74,14 @@ module hv_fetch
 
   logic [Lb:0]    p_count;                    // P
   logic [Lb-2:0]  pair_mask, pix2;            // P/2 - 1; pair within the tile's pixels
-  logic           shift, pass_end, walk_end, walk_last;
+  logic           shift, pass_end, walk_end;
+  logic           walk_last_q;                // the tile is the last one; behind left_q by a cycle, which is early enough
   assign p_count   = (Lb+1)'(Nb) >> desc_i.glog;
   assign pair_mask = (Lb-1)'((Nb/2 - 1) >> desc_i.glog);
   assign pix2      = pair_q & pair_mask;
   assign shift     = walk_q && (!next_full_q || swap);
   assign pass_end  = pix2 == pair_mask;
   assign walk_end  = &pair_q;
-  assign walk_last = left_q <= 20'(p_count);
 
   // One and two steps from the walk's pixel. Whether a step passes the end of the row is asked of its
   // start, so that no sum waits for another.
@@ -101,6 +104,8 @@ module hv_fetch
   assign c1      = !t1[12];
   assign none    = t2[12];                    // then also t1 is negative
   assign both    = !t1[12] && !t2w[12];
+
+  always_ff @(posedge clk_i) walk_last_q <= left_q <= 20'(p_count);
 
   // Constants of the layer: right from the second cycle after prepare_i on, when the walk begins.
   always_ff @(posedge clk_i) begin
@@ -141,7 +146,7 @@ module hv_fetch
   // The base is where the next pass over the tile's pixels begins; towards the end of a tile that is the
   // last of its channels, and before the first one, it becomes the layer's first pixel.
   logic begin_q, rebase;
-  assign rebase = prepare_i || (shift && !walk_res_q && walk_last && pair_q == (Lb-1)'(Nb/2 - 2));
+  assign rebase = prepare_i || (shift && !walk_res_q && walk_last_q && pair_q == (Lb-1)'(Nb/2 - 2));
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -166,19 +171,19 @@ module hv_fetch
     end
 
     if (begin_q || (shift && !walk_res_q)) begin
-      if (begin_q || (pass_end && (!walk_end || walk_last))) {wx_q, wy_q, wl_q} <= {bx_q, by_q, bl_q};
+      if (begin_q || (pass_end && (!walk_end || walk_last_q))) {wx_q, wy_q, wl_q} <= {bx_q, by_q, bl_q};
       else {wx_q, wy_q, wl_q} <= {x2, y2, l2};
     end
     if (rebase) {bx_q, by_q, bl_q} <= {desc_i.ix0, desc_i.iy0, desc_i.lin0};
-    else if (shift && !walk_res_q && walk_end && !walk_last) {bx_q, by_q, bl_q} <= {x2, y2, l2};
+    else if (shift && !walk_res_q && walk_end && !walk_last_q) {bx_q, by_q, bl_q} <= {x2, y2, l2};
     if (prepare_i || (shift && walk_end && walk_res_q == desc_i.add)) begin
-      left_q  <= prepare_i || walk_last ? desc_i.out_np : left_q - 20'(p_count);
-      res_p_q <= prepare_i || walk_last ? desc_i.res_p0 : res_p_q + 20'(p_count);
+      left_q  <= prepare_i || walk_last_q ? desc_i.out_np : left_q - 20'(p_count);
+      res_p_q <= prepare_i || walk_last_q ? desc_i.res_p0 : res_p_q + 20'(p_count);
     end
 
     if (shift) begin
       next_q      <= {pair, next_q[Nb-1:2]};
-      next_last_q <= walk_last;
+      next_last_q <= walk_last_q;
     end
     if (swap) begin
       lane_q <= next_q;
@@ -200,7 +205,7 @@ module hv_fetch
   logic [Lb-1:0] octg_q;                      // first channel group of the tile, modulo Nb
 
   logic kx_last, ky_last, icg_last, taps_last, tile_last, ptile_last, oct_last, new_lanes, advance;
-  logic f0_ready;
+  logic room_q;                               // what enters F0 finds room in the queue
   assign icg_last   = desc_i.depthwise || icg_q == desc_i.icg_m1;
   assign kx_last    = kx_q == desc_i.kw_m1;
   assign ky_last    = ky_q == desc_i.kh_m1;
@@ -210,7 +215,7 @@ module hv_fetch
   assign ptile_last = new_lanes ? next_last_q : last_q;
   assign oct_last   = oct_q == desc_i.noct_m1;
 
-  assign advance   = run_q && f0_ready && (!new_lanes || next_full_q);
+  assign advance   = run_q && room_q && (!new_lanes || next_full_q);
   assign swap      = advance && new_lanes;
   assign running_o = run_q;
 
@@ -272,15 +277,13 @@ module hv_fetch
   end
 
   // --- F0: what the lanes of an operation share -----------------------------------------------------
-  logic          f0_valid_q, f1_ready;
+  logic          f0_valid_q;
   coord_t        f0_x_q, f0_xw_q, f0_y_q, f0_yh_q;   // tap, and tap minus width or height
   logic [Lb-1:0] f0_low_q;                           // low bits of the tap's linear offset
   logic  [Parts-1:0][15:0] f0_row_q;                 // row of the tap at linear pixel 0
   bank_t [Parts-1:0] f0_bank_q;                      // bank of the tap at linear pixel 0
   op_tag_t       f0_tag_q;
   logic [7:0]    f0_padb_q;
-
-  assign f0_ready = !f0_valid_q || f1_ready;
 
   // The channel group of part q is the one of part 0 plus q div (Parts/G).
   logic          many;                               // the parts differ
@@ -310,7 +313,7 @@ module hv_fetch
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) f0_valid_q <= 1'b0;
-    else if (f0_ready) f0_valid_q <= advance;
+    else f0_valid_q <= advance;
     if (advance) begin
       f0_x_q    <= tx_q;
       f0_xw_q   <= tx_q - $signed(desc_i.iw);
@@ -330,14 +333,12 @@ module hv_fetch
   end
 
   // --- F1: bounds, row and bank of every lane ------------------------------------------------------
-  logic            f1_valid_q, f2_ready;
+  logic            f1_valid_q;
   logic  [Nb-1:0]  f1_req_q;
   logic  [Nb-1:0][15:0] f1_row_q;
   bank_t [Nb-1:0]  f1_bank_q;
   op_tag_t         f1_tag_q;
   logic [7:0]      f1_padb_q;
-
-  assign f1_ready = !f1_valid_q || f2_ready;
 
   logic  [Nb-1:0]  req;
   logic  [Nb-1:0][15:0] row;
@@ -361,42 +362,37 @@ module hv_fetch
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) f1_valid_q <= 1'b0;
-    else if (f1_ready) f1_valid_q <= f0_valid_q;
-    if (f1_ready && f0_valid_q) begin
-      f1_req_q  <= req;
-      f1_row_q  <= row;
-      f1_bank_q <= bank;
-      f1_tag_q  <= f0_tag_q;
-      f1_padb_q <= f0_padb_q;
-    end
+    else f1_valid_q <= f0_valid_q;
+    f1_req_q  <= req;
+    f1_row_q  <= row;
+    f1_bank_q <= bank;
+    f1_tag_q  <= f0_tag_q;
+    f1_padb_q <= f0_padb_q;
   end
 
-  // --- F2: conflicts -------------------------------------------------------------------------------
-  logic  [Nb-1:0]  f2_pend_q, f2_wait_q, f2_pad_q;  // not served, among them not to be served next
-  bank_t [Nb-1:0]  f2_bank_q;
-  row_t  [Nb-1:0]  f2_row_q;
-  logic  [Nb-1:0][Nb-1:0] f2_same_q;           // lower lanes that lane w cannot be served with
-  op_tag_t         f2_tag_q;
-  logic [7:0]      f2_padb_q;
-  logic            f2_valid_q, f3_ready, f3_fire, f3_done;
-  logic  [Nb-1:0]  grant;
+  // --- FC: conflicts -------------------------------------------------------------------------------
+  typedef struct packed {
+    logic   [Nb-1:0] req;
+    bank_t  [Nb-1:0] bank;
+    row_t   [Nb-1:0] row;
+    logic   [Nb-1:0][Nb-1:0] same;            // lower lanes with a request that lane w cannot be served with
+    op_tag_t tag;
+    logic [7:0] padb;
+  } op_t;
+  op_t             fc_q, f2_q, queue_out;
+  logic            fc_valid_q;
   logic  [Nb-1:0][Nb-1:0] same;
-  logic  [Nb-1:0]  wait0, wait1;                // of a new operation, of this one after an issue
-
-  assign f2_ready = !f2_valid_q || (f3_fire && f3_done);
 
   for (genvar w = 0; w < Nb; w++) begin : gen_same
     for (genvar v = 0; v < Nb; v++) begin : gen_pair
       if (v >= w) begin : gen_higher
         assign same[w][v] = 1'b0;
       end else if (v % Nx == w % Nx) begin : gen_column
-        assign same[w][v] = f1_bank_q[v][Lb-1:NxB] == f1_bank_q[w][Lb-1:NxB];
+        assign same[w][v] = f1_req_q[v] && f1_bank_q[v][Lb-1:NxB] == f1_bank_q[w][Lb-1:NxB];
       end else begin : gen_bank
-        assign same[w][v] = f1_bank_q[v] == f1_bank_q[w];
+        assign same[w][v] = f1_req_q[v] && f1_bank_q[v] == f1_bank_q[w];
       end
     end
-    assign wait0[w] = f1_req_q[w] && (same[w] & f1_req_q) != '0;
-    assign wait1[w] = f2_wait_q[w] && (f2_same_q[w] & f2_wait_q) != '0;
   end
 
   logic [Nb-1:0] over;
@@ -406,137 +402,124 @@ module hv_fetch
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      f2_valid_q  <= 1'b0;
+      fc_valid_q  <= 1'b0;
       range_err_o <= 1'b0;
     end else begin
+      fc_valid_q  <= f1_valid_q;
       range_err_o <= f1_valid_q && |over;
-      if (f2_ready) f2_valid_q <= f1_valid_q;
     end
-    if (f2_ready && f1_valid_q) begin
-      f2_pend_q <= f1_req_q;
-      f2_pad_q  <= ~f1_req_q;
-      f2_bank_q <= f1_bank_q;
-      f2_tag_q  <= f1_tag_q;
-      f2_padb_q <= f1_padb_q;
-      f2_wait_q <= wait0;
-      f2_same_q <= same;
-      for (int unsigned w = 0; w < Nb; w++) f2_row_q[w] <= f1_row_q[w][RowW-1:0];
-    end else if (f3_fire) begin
+    fc_q.req  <= f1_req_q;
+    fc_q.bank <= f1_bank_q;
+    fc_q.same <= same;
+    fc_q.tag  <= f1_tag_q;
+    fc_q.padb <= f1_padb_q;
+    for (int unsigned w = 0; w < Nb; w++) fc_q.row[w] <= f1_row_q[w][RowW-1:0];
+  end
+
+  // --- Queue of operations -------------------------------------------------------------------------
+  // F0, F1 and FC and one operation that enters at the same time fit above the level at which room_q goes.
+  localparam int unsigned QueueDepth = 16;
+  localparam int unsigned QueueAw = $clog2(QueueDepth);
+  logic [QueueAw-1:0] queue_w_q, queue_r_q;
+  logic [QueueAw:0]   queue_n_q, queue_n;
+  logic               queue_some_q, queue_pop, f2_load, f2_valid_q;
+  logic  [Nb-1:0]     wait0, queue_wait;     // lanes that cannot be served with the first ones
+  logic               queue_any;             // there are some
+  op_t                queue_mem [QueueDepth];
+  logic [Nb:0]        queue_wait_mem [QueueDepth];
+
+  for (genvar w = 0; w < Nb; w++) begin : gen_wait
+    assign wait0[w] = fc_q.req[w] && fc_q.same[w] != '0;
+  end
+  assign queue_out = queue_mem[queue_r_q];
+  assign {queue_any, queue_wait} = queue_wait_mem[queue_r_q];
+  assign queue_n   = queue_n_q + (QueueAw+1)'(fc_valid_q) - (QueueAw+1)'(queue_pop);
+  assign queue_pop = queue_some_q && f2_load;
+
+  always_ff @(posedge clk_i) begin
+    if (fc_valid_q) queue_mem[queue_w_q] <= fc_q;
+    if (fc_valid_q) queue_wait_mem[queue_w_q] <= {|wait0, wait0};
+    if (!rst_ni) begin
+      queue_w_q    <= '0;
+      queue_r_q    <= '0;
+      queue_n_q    <= '0;
+      queue_some_q <= 1'b0;
+      room_q       <= 1'b1;
+    end else begin
+      queue_w_q    <= queue_w_q + QueueAw'(fc_valid_q);
+      queue_r_q    <= queue_r_q + QueueAw'(queue_pop);
+      queue_n_q    <= queue_n;
+      queue_some_q <= queue_n != '0;
+      room_q       <= queue_n_q <= (QueueAw+1)'(QueueDepth / 2);
+    end
+  end
+
+  // --- F2: the operation being served ----------------------------------------------------------------
+  logic  [Nb-1:0]  f2_pend_q, f2_wait_q;        // lanes not served; among them those not to be served next
+  logic            f2_any_q;                    // there are some
+  logic            fire;
+  logic  [Nb-1:0]  grant, wait1;                // wait1: after this issue
+
+  assign fire      = f2_valid_q && issue_ok_i && !hold_i;
+  assign f2_load   = !f2_valid_q || (fire && !f2_any_q);
+  assign reserve_o = fire && !f2_any_q;
+  for (genvar w = 0; w < Nb; w++) begin : gen_again
+    assign wait1[w] = f2_wait_q[w] && (f2_q.same[w] & f2_wait_q) != '0;
+  end
+
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) f2_valid_q <= 1'b0;
+    else if (f2_load) f2_valid_q <= queue_some_q;
+    if (f2_load) begin
+      f2_q      <= queue_out;
+      f2_pend_q <= queue_out.req;
+      f2_wait_q <= queue_wait;
+      f2_any_q  <= queue_any;
+    end else if (fire) begin
       f2_pend_q <= f2_wait_q;
       f2_wait_q <= wait1;
+      f2_any_q  <= |wait1;
     end
   end
 
   // --- F3: grants and the settings of the network --------------------------------------------------
   net_c_t [Nb-1:0] lane_c;
   net_x_t [Nx-1:0][Nc-1:0] col_x;
-  net_c_t [Nx-1:0][Nc-1:0] lane_k;                // lane Nx*k + m that takes the word of class c in column m
-  logic   [Nx-1:0][Nc-1:0] col_en;                // there is one
+  net_c_t [Nx-1:0][Nc-1:0] lane_k;
+  logic   [Nx-1:0][Nc-1:0] col_en;
   for (genvar w = 0; w < Nb; w++) begin : gen_grant
     assign grant[w]  = f2_pend_q[w] && !f2_wait_q[w];
-    assign lane_c[w] = f2_bank_q[w][Lb-1:NxB];
+    assign lane_c[w] = f2_q.bank[w][Lb-1:NxB];
   end
   for (genvar m = 0; m < Nx; m++) begin : gen_column
     for (genvar c = 0; c < Nc; c++) begin : gen_class
       always_comb begin
-        col_en[m][c]     = 1'b0;
-        lane_k[m][c]     = '0;
+        col_en[m][c] = 1'b0;
+        lane_k[m][c] = '0;
         col_x[m][c]  = '0;
         for (int unsigned k = 0; k < Nc; k++) begin
           if (grant[Nx*k+m] && lane_c[Nx*k+m] == NcB'(c)) begin
-            col_en[m][c]    = 1'b1;
-            lane_k[m][c]    = lane_k[m][c] | NcB'(k);
-            col_x[m][c] = col_x[m][c] | f2_bank_q[Nx*k+m][NxB-1:0];
+            col_en[m][c] = 1'b1;
+            lane_k[m][c] = lane_k[m][c] | NcB'(k);
+            col_x[m][c]  = col_x[m][c] | f2_q.bank[Nx*k+m][NxB-1:0];
           end
         end
       end
     end
   end
-
-  // One issue at the output, one behind it, so that the stages before do not wait for issue_ready_i in the same cycle.
-  typedef struct packed {
-    net_t    net;
-    net_c_t [Nx-1:0][Nc-1:0] lane_k;
-    logic   [Nx-1:0][Nc-1:0] col_en;
-    row_t   [Nb-1:0] row;
-    logic   [Nb-1:0] pad;
-    logic    last;
-    op_tag_t tag;
-    logic [7:0] padb;
-  } issue_t;
-  issue_t  f3, f3_q, behind_q;
-  logic    f3_valid_q, behind_valid_q, f3_free;
-
-  assign f3 = '{net: '{lanes: grant, lane_c: lane_c, col_x: col_x}, lane_k: lane_k, col_en: col_en,
-                row: f2_row_q, pad: f2_pad_q, last: f3_done, tag: f2_tag_q, padb: f2_padb_q};
-  assign f3_done  = f2_wait_q == '0;
-  assign f3_ready = !behind_valid_q;
-  assign f3_free  = !f3_valid_q || issue_ready_i;
-  assign f3_fire  = f2_valid_q && f3_ready;
 
   always_ff @(posedge clk_i) begin
-    if (!rst_ni) begin
-      f3_valid_q     <= 1'b0;
-      behind_valid_q <= 1'b0;
-    end else if (f3_free) begin
-      f3_valid_q     <= f2_valid_q || behind_valid_q;
-      behind_valid_q <= 1'b0;
-    end else if (f3_fire) begin
-      behind_valid_q <= 1'b1;
-    end
-    if (f3_free) f3_q <= behind_valid_q ? behind_q : f3;
-    if (!behind_valid_q) behind_q <= f3;
+    if (!rst_ni) issue_valid_o <= 1'b0;
+    else issue_valid_o <= fire;
+    net_o        <= '{lanes: grant, lane_c: lane_c, col_x: col_x, lane_k: lane_k, col_en: col_en};
+    row_o        <= f2_q.row;
+    pad_o        <= ~f2_q.req;
+    issue_last_o <= !f2_any_q;
+    tag_o        <= f2_q.tag;
+    pad_byte_o   <= f2_q.padb;
   end
 
-  // The rows take the network the other way.
-  row_t [Nx-1:0][Nc-1:0] col_row;
-  for (genvar m = 0; m < Nx; m++) begin : gen_col_row
-    for (genvar c = 0; c < Nc; c++) begin : gen_class
-      row_t [Nx-1:0] rows;
-      for (genvar k = 0; k < Nx; k++) begin : gen_row
-        assign rows[k] = k < Nc ? f3_q.row[Nx*(k%Nc)+m] : '0;
-      end
-      ks_mux4 #(
-        .Width(RowW)
-      ) u_mux (
-        .d_i(rows), .s_i(2'(f3_q.lane_k[m][c])), .set_i('0), .y_o(col_row[m][c])
-      );
-    end
-  end
-  for (genvar c = 0; c < Nc; c++) begin : gen_bank_row
-    for (genvar x = 0; x < Nx; x++) begin : gen_x
-      net_x_t m_sel;
-      row_t [Nx-1:0] rows;
-      logic en;
-      always_comb begin
-        m_sel = '0;
-        en    = 1'b0;
-        for (int unsigned m = 0; m < Nx; m++) begin
-          if (f3_q.col_en[m][c] && f3_q.net.col_x[m][c] == NxB'(x)) begin
-            m_sel = m_sel | NxB'(m);
-            en    = 1'b1;
-          end
-        end
-      end
-      for (genvar m = 0; m < Nx; m++) begin : gen_row
-        assign rows[m] = col_row[m][c];
-      end
-      assign bank_en_o[Nx*c+x] = en;
-      ks_mux4 #(
-        .Width(RowW)
-      ) u_mux (
-        .d_i(rows), .s_i(m_sel), .set_i('0), .y_o(bank_row_o[Nx*c+x])
-      );
-    end
-  end
-
-  assign busy_o        = f0_valid_q || f1_valid_q || f2_valid_q || f3_valid_q || behind_valid_q;
-  assign issue_valid_o = f3_valid_q;
-  assign issue_last_o  = f3_q.last;
-  assign net_o         = f3_q.net;
-  assign pad_o         = f3_q.pad;
-  assign tag_o         = f3_q.tag;
-  assign pad_byte_o    = f3_q.padb;
+  assign busy_o = f0_valid_q || f1_valid_q || fc_valid_q || queue_some_q || f2_valid_q || issue_valid_o;
 
 endmodule
 

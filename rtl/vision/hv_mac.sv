@@ -7,7 +7,7 @@
 // multiplies one byte of pixel w mod P with the weights of channel group w div P; the words last nch_m1+1
 // steps. Depthwise: one step, every lane its own byte. Maximum: two steps, acc - byte and then, with the
 // accumulator cleared first where that is negative, acc + byte. A residual set takes one step and no multiplier.
-// A step issued in cycle t is in the accumulator from cycle t+3. done_o rises in cycle t+3 for the last step of
+// A step issued in cycle t is in the accumulator from cycle t+4. done_o rises in cycle t+4 for the last step of
 // a tile: acc_o is then complete for one cycle. Last steps of consecutive tiles are at
 // least DrainWideCycles (DrainNarrowCycles behind a tile with wnarrow_i, DrainAddCycles behind one with residual)
 // apart; this is the only wait besides missing operands and weights.
@@ -32,6 +32,7 @@ module hv_mac
   output logic             wpop_o,
 
   output logic             done_o,
+  output logic [Nb-1:0]    done_lane_o,     // the same, a register for each word lane
   output logic             done_narrow_o,
   output logic signed [Nb-1:0][Wb-1:0][AccW-1:0] acc_o,
   output word_t [Nb-1:0]   res_words_o,     // residual words, stable while the tile drains
@@ -51,77 +52,94 @@ module hv_mac
   word_t [Nb-1:0] words_q;
   op_tag_t        tag_q;
   logic [3:0]     ch_q;
+  logic           ch_last_q;                // this is the last step of the words
   logic [1:0]     slice_q;
   logic [GapW-1:0] gap_q;                   // cycles until the next last step may be issued
+  logic           gap_ok_q;                 // none
 
-  logic ch_last, tile_end, have_w, gap_ok, issue;
-  logic max_set, narrow, w_advance;
-  assign max_set  = tag_q.is_max && !tag_q.is_res;
+  logic tile_end, have_w, issue;
+  logic narrow, w_advance, new_set;
+  logic [GapW-1:0] gap;
   assign narrow   = wnarrow_i && !tag_q.add;
-  assign ch_last  = ch_q == (max_set ? 4'd1 : tag_q.nch_m1);
-  assign tile_end = tag_q.last && ch_last;
+  assign tile_end = tag_q.last && ch_last_q;
   assign have_w   = tag_q.is_res || wvalid_i;
-  assign gap_ok   = !tile_end || gap_q == 0;
-  assign issue    = cur_q && have_w && gap_ok;
+  assign issue    = cur_q && have_w && (!tile_end || gap_ok_q);
+
+  // Index of the last step of some words.
+  function automatic logic [3:0] last_step(input logic max_set, input logic [3:0] nch_m1);
+    return max_set ? 4'd1 : nch_m1;
+  endfunction
 
   logic [1:0] slice_last;
   assign slice_last = 2'd3 >> tag_q.glog;
   // Both steps of a maximum have one step's weights.
   assign w_advance = issue && !tag_q.is_res && (!tag_q.is_max || ch_q[0]);
   // The last weight step of a tile ends a ring word whatever is left of it.
-  assign wpop_o = w_advance && (slice_q == slice_last || (ch_last && tag_q.w_last));
+  assign wpop_o = w_advance && (slice_q == slice_last || (ch_last_q && tag_q.w_last));
 
-  assign set_take_o = set_valid_i && (!cur_q || (issue && ch_last));
+  assign new_set    = !cur_q || (issue && ch_last_q);
+  assign set_take_o = set_valid_i && new_set;
+
+  always_comb begin
+    gap = gap_q - GapW'(!gap_ok_q);
+    if (issue && tile_end) begin
+      gap = tag_q.add ? GapW'(DrainAddCycles - 1) : narrow ? GapW'(DrainNarrowCycles - 1) :
+            GapW'(DrainWideCycles - 1);
+    end
+  end
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      cur_q   <= 1'b0;
-      gap_q   <= '0;
-      ch_q    <= '0;
-      slice_q <= '0;
+      cur_q    <= 1'b0;
+      gap_q    <= '0;
+      gap_ok_q <= 1'b1;
+      ch_q     <= '0;
+      slice_q  <= '0;
     end else begin
-      if (set_take_o) cur_q <= 1'b1;
-      else if (issue && ch_last) cur_q <= 1'b0;
-      if (issue) ch_q <= ch_last ? 4'd0 : ch_q + 4'd1;
+      if (new_set) cur_q <= set_valid_i;
+      if (issue) ch_q <= ch_last_q ? 4'd0 : ch_q + 4'd1;
       if (w_advance) slice_q <= wpop_o ? 2'd0 : slice_q + 2'd1;
-      if (issue && tile_end) begin
-        gap_q <= tag_q.add ? GapW'(DrainAddCycles - 1) : narrow ? GapW'(DrainNarrowCycles - 1) :
-                 GapW'(DrainWideCycles - 1);
-      end else if (gap_q != 0) gap_q <= gap_q - GapW'(1);
+      gap_q    <= gap;
+      gap_ok_q <= !(issue && tile_end) && gap_q <= GapW'(1);
     end
-    if (set_take_o) begin
-      words_q <= set_words_i;
-      tag_q   <= set_tag_i;
+    if (new_set) begin
+      words_q   <= set_words_i;
+      tag_q     <= set_tag_i;
+      ch_last_q <= last_step(set_tag_i.is_max && !set_tag_i.is_res, set_tag_i.nch_m1) == 4'd0;
+    end else if (issue) begin
+      ch_last_q <= ch_q + 4'd1 == last_step(tag_q.is_max && !tag_q.is_res, tag_q.nch_m1);
     end
   end
 
   assign step_o        = issue && !tag_q.is_res;
   assign res_step_o    = issue && tag_q.is_res;
   assign wait_weight_o = cur_q && !have_w;
-  assign wait_drain_o  = cur_q && have_w && !gap_ok;
+  assign wait_drain_o  = cur_q && have_w && tile_end && !gap_ok_q;
   assign empty_o       = !cur_q;
 
   always_ff @(posedge clk_i) begin
     if (res_step_o) res_words_o <= words_q;
   end
 
-  // --- M0: operands, into the registers of the multipliers ----------------------------------------
-  word_t [Nb-1:0] a;
-  logic           m0_valid_q, m0_first_q, m0_max_q, m0_last_q, m0_narrow_q;
+  // --- MA: bytes and weights of the step -----------------------------------------------------------
+  logic           ma_valid_q, ma_first_q, ma_max_q, ma_last_q, ma_narrow_q, ma_depthwise_q;
+  logic [1:0]     ma_glog_q;
   logic           first_step;
+  word_t [Nb-1:0] words1_q;                  // depthwise: all bytes
+  logic [Nb-1:0][7:0] pix_byte_q;            // dense: this step's byte of every pixel
 
   assign first_step = tag_q.first && (ch_q == 0 || tag_q.is_max);
 
-  logic [Nb-1:0][7:0] pix_byte;              // this step's byte of every pixel
-  for (genvar w = 0; w < Nb; w++) begin : gen_byte
-    assign pix_byte[w] = words_q[w][ch_q[$clog2(Wb)-1:0]];
+  always_ff @(posedge clk_i) begin
+    words1_q <= words_q;
+    for (int unsigned w = 0; w < Nb; w++) pix_byte_q[w] <= words_q[w][ch_q[$clog2(Wb)-1:0]];
   end
 
   // Weights: the same for every part of the array that always shares a channel group. The
   // step's slice of the ring word holds G groups; the group of word lane w is w div P. For a maximum the
   // weights are minus one and one, whatever the stream holds.
   localparam int unsigned Parts = 1 << HV_GLOG_MAX;
-  word_t [Parts-1:0] b;
+  word_t [Parts-1:0] b_q;
   for (genvar q = 0; q < Parts; q++) begin : gen_weight
     word_t wsel;
     if (Parts == 1) begin : gen_g1
@@ -135,47 +153,62 @@ module hv_mac
         endcase
       end
     end
-    assign b[q] = tag_q.is_max ? {Wb{{7{!ch_q[0]}}, 1'b1}} : wsel;
+    always_ff @(posedge clk_i) b_q[q] <= tag_q.is_max ? {Wb{{7{!ch_q[0]}}, 1'b1}} : wsel;
   end
 
+  // --- M0: operands, into the registers of the multipliers ----------------------------------------
+  word_t [Nb-1:0] a;
   for (genvar w = 0; w < Nb; w++) begin : gen_operand
     logic [7:0] bcast;                       // dense: the byte of pixel w mod P
     if (Parts == 1) begin : gen_g1
-      assign bcast = pix_byte[w];
+      assign bcast = pix_byte_q[w];
     end else begin : gen_gn
       always_comb begin
-        unique case (tag_q.glog)
-          2'd0:    bcast = pix_byte[w];
-          2'd1:    bcast = pix_byte[w % (Nb/2)];
-          default: bcast = pix_byte[w % (Nb/4)];
+        unique case (ma_glog_q)
+          2'd0:    bcast = pix_byte_q[w];
+          2'd1:    bcast = pix_byte_q[w % (Nb/2)];
+          default: bcast = pix_byte_q[w % (Nb/4)];
         endcase
       end
     end
-    assign a[w] = tag_q.depthwise ? words_q[w] : {Wb{bcast}};
+    assign a[w] = ma_depthwise_q ? words1_q[w] : {Wb{bcast}};
   end
 
   // --- M1: products, M2: accumulators -----------------------------------------------------------
-  logic m1_valid_q, m1_first_q, m1_max_q, m1_last_q, m1_narrow_q, m2_last_q, m2_narrow_q;
+  // What all accumulators of a word lane listen to is a register of the lane.
+  logic m0_valid_q, m0_first_q, m0_max_q, m0_last_q, m0_narrow_q, m1_last_q, m1_narrow_q, m2_last_q, m2_narrow_q;
+  (* keep *) logic [Nb-1:0] m1_valid_q, m1_first_q, m1_max_q, done_lane_q;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
+      ma_valid_q <= 1'b0;
+      ma_last_q  <= 1'b0;
       m0_valid_q <= 1'b0;
       m0_last_q  <= 1'b0;
-      m1_valid_q <= 1'b0;
+      m1_valid_q <= '0;
       m1_last_q  <= 1'b0;
       m2_last_q  <= 1'b0;
+      done_lane_q <= '0;
     end else begin
-      m0_valid_q <= step_o;
-      m0_last_q  <= issue && tile_end;
-      m1_valid_q <= m0_valid_q;
+      ma_valid_q <= step_o;
+      ma_last_q  <= issue && tile_end;
+      m0_valid_q <= ma_valid_q;
+      m0_last_q  <= ma_last_q;
+      m1_valid_q <= {Nb{m0_valid_q}};
       m1_last_q  <= m0_last_q;
       m2_last_q  <= m1_last_q;
+      done_lane_q <= {Nb{m1_last_q}};
     end
-    m0_first_q  <= first_step;
-    m0_max_q    <= tag_q.is_max && ch_q[0];
-    m0_narrow_q <= narrow;
-    m1_first_q  <= m0_first_q;
-    m1_max_q    <= m0_max_q;
+    ma_first_q     <= first_step;
+    ma_max_q       <= tag_q.is_max && ch_q[0];
+    ma_narrow_q    <= narrow;
+    ma_depthwise_q <= tag_q.depthwise;
+    ma_glog_q      <= tag_q.glog;
+    m0_first_q  <= ma_first_q;
+    m0_max_q    <= ma_max_q;
+    m0_narrow_q <= ma_narrow_q;
+    m1_first_q  <= {Nb{m0_first_q}};
+    m1_max_q    <= {Nb{m0_max_q}};
     m1_narrow_q <= m0_narrow_q;
     m2_narrow_q <= m1_narrow_q;
   end
@@ -188,10 +221,10 @@ module hv_mac
         .UseDsp(w * Wb + i < HV_DSP_MAC_LANES)
       ) u_mul (
         .clk_i,
-        .en_ab_i(step_o),
+        .en_ab_i(ma_valid_q),
         .en_p_i (m0_valid_q),
         .a_i    (a[w][i]),
-        .b_i    (b[(w * Parts) / Nb][i]),
+        .b_i    (b_q[(w * Parts) / Nb][i]),
         .p_o    (prod_q)
       );
 
@@ -199,8 +232,8 @@ module hv_mac
         .Width(AccW)
       ) u_acc (
         .clk_i,
-        .en_i   (m1_valid_q),
-        .clear_i(m1_first_q || (m1_max_q && acc_o[w][i][AccW-1])),
+        .en_i   (m1_valid_q[w]),
+        .clear_i(m1_first_q[w] || (m1_max_q[w] && acc_o[w][i][AccW-1])),
         .a_i    (AccW'(prod_q)),
         .sum_o  (acc_o[w][i])
       );
@@ -208,6 +241,7 @@ module hv_mac
   end
 
   assign done_o = m2_last_q;
+  assign done_lane_o = done_lane_q;
   assign done_narrow_o = m2_narrow_q;
 
 endmodule

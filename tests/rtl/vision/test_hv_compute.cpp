@@ -29,6 +29,7 @@ constexpr int kNb = 16;
 constexpr int kWb = 8;
 constexpr int kRows = 2048;
 constexpr int kRingBytes = 32;
+constexpr int kRowLatency = 4; // hv_core_pkg::RowLatency
 
 int skew(int g) {
   int r = 0;
@@ -341,6 +342,8 @@ public:
       m.row_i = static_cast<std::uint16_t>(row);
       step();
       m.row_valid_i = 0;
+      for (int i = 1; i < kRowLatency; ++i)
+        step();
       const auto *data = reinterpret_cast<const std::uint8_t *>(m.row_data_o.data());
       for (int bank = 0; bank < kNb; ++bank) {
         const auto &want =

@@ -87,6 +87,15 @@ module hv_out
   assign q_room_o = q_n_q + 3'(q_push) < 3'(QDepth);
 
   // --- State ----------------------------------------------------------------------------------------
+  // The row asked for arrives RowLatency cycles later.
+  logic [hv_core_pkg::RowLatency-1:0] row_on_way_q;
+  logic row_there;
+  assign row_there = row_on_way_q[hv_core_pkg::RowLatency-1];
+  always_ff @(posedge clk_i) begin
+    if (!rst_ni) row_on_way_q <= '0;
+    else row_on_way_q <= (hv_core_pkg::RowLatency)'({row_on_way_q, row_valid_o && row_ready_i});
+  end
+
   typedef enum logic [3:0] {
     Idle, Read, Wait, StRow, StData, StEmit, CfRow, CfData, CfScan, CfSum, CfRecip, CfP1, CfP2, CfOut, Flush
   } state_e;
@@ -265,7 +274,7 @@ module hv_out
 
         // STORE
         StRow: if (row_ready_i && !stop_i) state_q <= StData;
-        StData: begin
+        StData: if (row_there) begin
           row_q   <= row_data_i;
           state_q <= StEmit;
         end
@@ -285,7 +294,7 @@ module hv_out
 
         // CONF: pass 0 finds the largest two, pass 1 sums, pass 2 writes the softmax
         CfRow: if (row_ready_i && !stop_i) state_q <= CfData;
-        CfData: begin
+        CfData: if (row_there) begin
           word_q  <= row_data_i[bank];
           idx_q   <= '0;
           sub_q   <= '0;

@@ -38,6 +38,7 @@ constexpr u32 kDescBeats = 16;
 constexpr u32 kBeatsPerRingWord = 4;
 constexpr u32 kComputeQueue = 8, kLoadQueue = 4, kOutQueue = 4, kSegmentQueue = 16;
 constexpr u32 kBeatFifo = 64, kWeightFifo = 16, kWriteFifo = 32;
+constexpr u32 kOperationQueue = 16, kSets = 16;
 constexpr u32 kOutstanding = 16;
 constexpr u32 kResponses = 63;      // write bursts without response
 constexpr u32 kWatchdog = 0x100000; // reset value of register WATCHDOG
@@ -669,10 +670,13 @@ struct Fetch {
     u32 issues = 0; // cycles in F2, 1 without conflicts
     Tag tag;
   };
-  bool run = false, f0_valid = false, f1_valid = false, f2_valid = false, f3_valid = false;
-  Operation f0, f1, f2; // f2.issues counts down
-  Tag f3_tag, behind_tag;
-  bool f3_last = false, behind = false, behind_last = false;
+  bool run = false, f0_valid = false, f1_valid = false, fc_valid = false, f2_valid = false;
+  Operation f0, f1, fc, f2; // f2.issues counts down
+  std::array<Operation, kOperationQueue> queue{};
+  u32 queue_head = 0, queue_n = 0;
+  bool room = true;
+  bool issue_valid = false, issue_last = false; // F3
+  Tag issue_tag;
   // Walker: pairs of lanes of the next tile that it has shifted in.
   bool walk = false, walk_begins = false, full = false;
   u32 pair = 0;
@@ -695,48 +699,42 @@ struct Fetch {
   std::size_t issues_at = 0;
 
   // Signals of this cycle.
-  bool f3_ready = false, f3_fire = false, f3_done = false, f2_ready = false, f1_ready = false,
-       f0_ready = false;
-  bool issue_fire = false, f3_free = false, go = false, swap = false;
+  bool fire = false, f2_load = false, reserve = false, go = false, swap = false;
 
-  [[nodiscard]] bool busy() const { return f0_valid || f1_valid || f2_valid || f3_valid || behind; }
-  void eval(bool issue_ready) {
-    issue_fire = f3_valid && issue_ready;
-    f3_free = !f3_valid || issue_ready;
-    f3_ready = !behind;
-    f3_fire = f2_valid && f3_ready;
-    f3_done = f2.issues <= 1;
-    f2_ready = !f2_valid || (f3_fire && f3_done);
-    f1_ready = !f1_valid || f2_ready;
-    f0_ready = !f0_valid || f1_ready;
+  [[nodiscard]] bool busy() const {
+    return f0_valid || f1_valid || fc_valid || queue_n != 0 || f2_valid || issue_valid;
+  }
+  void eval(bool issue_ok, bool hold) {
+    fire = f2_valid && issue_ok && !hold;
+    reserve = fire && f2.issues <= 1;
+    f2_load = !f2_valid || reserve;
     const bool new_lanes = res || (tap == 0 && icg == 0);
-    go = run && f0_ready && (!new_lanes || full);
+    go = run && room && (!new_lanes || full);
     swap = go && new_lanes;
   }
 
   void tick(const ComputeLayer *begin, bool prepare) {
-    if (f3_free) {
-      f3_valid = f2_valid || behind;
-      f3_tag = behind ? behind_tag : f2.tag;
-      f3_last = behind ? behind_last : f3_done;
-      behind = false;
-    } else if (f3_fire) {
-      behind = true;
-      behind_tag = f2.tag;
-      behind_last = f3_done;
-    }
-    if (f2_ready) {
-      f2_valid = f1_valid;
-      f2 = f1;
-    } else if (f3_fire) {
+    issue_valid = fire;
+    issue_last = reserve;
+    issue_tag = f2.tag;
+    room = queue_n <= kOperationQueue / 2;
+    if (f2_load) {
+      f2_valid = queue_n != 0;
+      if (f2_valid) {
+        f2 = queue[queue_head];
+        queue_head = (queue_head + 1) % kOperationQueue;
+        --queue_n;
+      }
+    } else if (fire) {
       --f2.issues;
     }
-    if (f1_ready) {
-      f1_valid = f0_valid;
-      f1 = f0;
-    }
-    if (f0_ready)
-      f0_valid = go;
+    if (fc_valid)
+      queue[(queue_head + queue_n++) % kOperationQueue] = fc;
+    fc_valid = f1_valid;
+    fc = f1;
+    f1_valid = f0_valid;
+    f1 = f0;
+    f0_valid = go;
     if (prepare) {
       walk = full = false;
       pair = 0;
@@ -892,40 +890,68 @@ private:
   }
 };
 
-// --- hv_actmem, read side ------------------------------------------------------------------------
+// --- hv_actmem ------------------------------------------------------------------------------------
 
+/// Reads: from an issue to the set of operands that the array takes.
 struct Operands {
-  bool f4_valid = false, f4_last = false, f5_valid = false, f5_last = false, full = false;
-  Tag f4_tag, f5_tag, tag;
+  struct Stage {
+    bool valid = false, last = false;
+    Tag tag;
+  };
+  std::array<Stage, 5> stages{}; // A2, A3, F4, F5, and F6 with a whole set
+  std::array<Tag, kSets> sets{};
+  u32 set_head = 0, set_n = 0;
+  u32 places = 0; // taken
+  bool issue_ok = true, taken = false;
 
-  // Signals of this cycle.
-  bool f5_move = false, f5_free = false, f4_move = false, f3_free = false;
-
-  [[nodiscard]] bool busy() const { return f4_valid || f5_valid || full; }
-  void eval(bool set_take) {
-    f5_move = f5_valid && (!full || set_take);
-    f5_free = !f5_valid || f5_move;
-    f4_move = f4_valid && f5_free;
-    f3_free = !f4_valid || f4_move;
+  [[nodiscard]] bool busy() const {
+    return set_n != 0 ||
+           std::any_of(stages.begin(), stages.end(), [](const Stage &s) { return s.valid; });
   }
-  void tick(bool set_take, bool issue_fire, bool issue_last, const Tag &issue_tag) {
-    if (f5_move) {
-      full = f5_last;
-      tag = f5_tag;
-    } else if (set_take) {
-      full = false;
+  [[nodiscard]] const Tag &set_tag() const { return sets[set_head]; }
+  void tick(bool set_take, bool reserve, bool issue_valid, bool issue_last, const Tag &issue_tag) {
+    places = places + (reserve ? 1 : 0) - (taken ? 1 : 0);
+    issue_ok = places < kSets;
+    taken = set_take;
+    if (set_take) {
+      set_head = (set_head + 1) % kSets;
+      --set_n;
     }
-    if (f5_free) {
-      f5_valid = f4_valid;
-      f5_last = f4_last;
-      f5_tag = f4_tag;
+    if (stages[4].valid)
+      sets[(set_head + set_n++) % kSets] = stages[4].tag;
+    for (std::size_t i = stages.size(); --i > 0;)
+      stages[i] = stages[i - 1];
+    stages[4].valid = stages[4].valid && stages[4].last;
+    stages[0] = {issue_valid, issue_last, issue_tag};
+  }
+};
+
+/// Writes: results in the cycle after their port, and the load write that waits for their banks.
+struct Writes {
+  const Geometry *geometry = nullptr;
+  bool load = false, wait = false;
+  u32 bank = 0, pixels = 0;
+  bool valid0 = false, valid1 = false; // results
+  u32 result_bank = 0;                 // of word 0; word 1 is in the next bank
+
+  [[nodiscard]] bool go() const { return !meets(valid0, 0) && !meets(valid1, 1); }
+  [[nodiscard]] bool ready() const { return !load || go(); }
+  void tick(bool load_valid, u32 load_bank, u32 load_pixels, bool result0, bool result1,
+            u32 next_bank) {
+    wait = load && !go();
+    if (!wait) {
+      load = load_valid;
+      bank = load_bank;
+      pixels = load_pixels;
     }
-    if (f3_free)
-      f4_valid = issue_fire;
-    if (issue_fire) {
-      f4_last = issue_last;
-      f4_tag = issue_tag;
-    }
+    valid0 = result0;
+    valid1 = result1;
+    result_bank = next_bank;
+  }
+
+private:
+  [[nodiscard]] bool meets(bool valid, u32 word) const {
+    return valid && ((result_bank + word - bank) & geometry->mask) < pixels;
   }
 };
 
@@ -936,13 +962,13 @@ struct Array {
   bool cur = false;
   Tag tag;
   u32 ch = 0, slice = 0, gap = 0;
-  u32 done_pipe = 0; // m0, m1, m2 of the last step of a tile
+  u32 done_pipe = 0; // ma, m0, m1, m2 of the last step of a tile
 
   // Signals of this cycle.
   bool have_w = false, issue = false, ch_last = false, tile_end = false, wpop = false;
   bool set_take = false, advance = false;
 
-  [[nodiscard]] bool done() const { return (done_pipe & 4U) != 0; }
+  [[nodiscard]] bool done() const { return (done_pipe & 8U) != 0; }
   void eval(bool wvalid, bool set_valid) {
     ch_last = ch == tag.nch_m1;
     tile_end = tag.last && ch_last;
@@ -954,7 +980,7 @@ struct Array {
     set_take = set_valid && (!cur || (issue && ch_last));
   }
   void tick(const Tag &set_tag) {
-    done_pipe = (done_pipe << 1U | (issue && tile_end ? 1U : 0U)) & 7U;
+    done_pipe = (done_pipe << 1U | (issue && tile_end ? 1U : 0U)) & 15U;
     if (issue && tile_end)
       gap = (tag.layer->add ? 4 * lanes + 20 : tag.narrow ? lanes / 2 : lanes) - 1;
     else if (gap != 0)
@@ -1063,6 +1089,8 @@ struct Out {
     kCfOut,
     kFlush
   };
+  static constexpr u32 kRowLatency = 4; // of hv_actmem
+  u32 row_wait = 0;
   static constexpr u32 kReciprocalCycles = 42, kProductCycles = 6;
   State state = State::kIdle;
   u32 q_n = 0, q_index = 0, current = 0, rd = 0;
@@ -1193,11 +1221,13 @@ private:
       }
       break;
     case State::kStRow:
+      row_wait = kRowLatency;
       if (row_ready)
         state = State::kStData;
       break;
     case State::kStData:
-      state = State::kStEmit;
+      if (--row_wait == 0)
+        state = State::kStEmit;
       break;
     case State::kStEmit:
       if (!push_word)
@@ -1214,10 +1244,13 @@ private:
       }
       break;
     case State::kCfRow:
+      row_wait = kRowLatency;
       if (row_ready)
         state = State::kCfData;
       break;
     case State::kCfData:
+      if (--row_wait != 0)
+        break;
       idx = sub = 0;
       state = pass == 0 ? State::kCfScan : pass == 1 ? State::kCfSum : State::kCfOut;
       break;
@@ -1298,6 +1331,7 @@ public:
     // Before the first operands nothing looks at the tag but evaluation of what is not used.
     array_.tag.layer = &kNoLayer;
     drain_.geometry = &geometry_;
+    writes_.geometry = &geometry_;
     drain_.layer = &kNoLayer;
     out_.blocks = &program_.out;
     out_.geometry = &geometry_;
@@ -1366,17 +1400,16 @@ private:
     out_.eval(cycle_, bandwidth_.ready);
 
     // Results and loaded words meet at the banks.
-    const Results &results = drain_.port[cycle_ % Drain::kDelays];
-    const bool wr_ready = load_ready(results);
+    const Results results = drain_.port[cycle_ % Drain::kDelays];
+    const bool wr_ready = writes_.ready();
     const bool load_fire = load_.out_valid && wr_ready;
     const bool load_done = load_fire && load_.out_last;
     load_.eval(wr_ready);
 
     // Array and operands.
-    const bool row_valid = out_.row_valid();
-    array_.eval(ring_.weights(), operands_.full);
-    operands_.eval(array_.set_take);
-    fetch_.eval(operands_.f3_free && !row_valid);
+    const bool row_ready = !writes_.wait;
+    array_.eval(ring_.weights(), operands_.set_n != 0);
+    fetch_.eval(operands_.issue_ok, out_.row_valid() || !row_ready);
     const bool tile_done = array_.done();
     drain_.eval(tile_done);
 
@@ -1429,16 +1462,19 @@ private:
     const Source rsp = read_.rsp;
     front_.tick(grant == Source::kDescriptors, rsp == Source::kDescriptors, head_room(head), is_end,
                 layer_end, load_done, out_done);
+    writes_.tick(load_.out_valid, load_.out_bank, load_.out_pixels, results.valid0, results.valid1,
+                 results.bank);
     load_.tick(push_load, grant == Source::kLoad, rsp == Source::kLoad, n_compute, n_out);
-    out_.tick(cycle_, push_out, n_compute, n_load, operands_.f3_free);
+    out_.tick(cycle_, push_out, n_compute, n_load, row_ready);
     if (out_.w_fire)
       bandwidth_.spend();
     read_.tick(cycle_, bandwidth_, arready, grant, grant_beats);
     ring_.tick(dispatch && head.segment != 0, grant == Source::kWeights, rsp == Source::kWeights,
                wstart_, cur_, drain_.oct_end, array_.wpop);
     drain_.tick(cycle_, tile_done, cur_);
-    array_.tick(operands_.tag);
-    operands_.tick(array_.set_take, fetch_.issue_fire, fetch_.f3_last, fetch_.f3_tag);
+    array_.tick(operands_.set_tag());
+    operands_.tick(array_.set_take, fetch_.reserve, fetch_.issue_valid, fetch_.issue_last,
+                   fetch_.issue_tag);
     fetch_.tick(fstart ? cur_ : nullptr, wstart_);
     cfgq_.tick(push_compute, take);
 
@@ -1471,13 +1507,6 @@ private:
       break;
     }
     return true;
-  }
-
-  [[nodiscard]] bool load_ready(const Results &results) const {
-    const auto meets = [this](bool valid, u32 bank) {
-      return valid && ((bank - load_.out_bank) & geometry_.mask) < load_.out_pixels;
-    };
-    return !meets(results.valid0, results.bank) && !meets(results.valid1, results.bank + 1);
   }
 
   void count(bool fstart, bool wait_units, bool compute_over) {
@@ -1533,6 +1562,7 @@ private:
   Ring ring_;
   Fetch fetch_;
   Operands operands_;
+  Writes writes_;
   Array array_;
   Drain drain_;
   Out out_;

@@ -62,15 +62,24 @@ module hv_drain
   logic [1:0]  slot_q;                       // add: one word every four cycles
   logic signed [Nb-1:0][Wb-1:0][AccW-1:0] shadow_q;
 
-  logic take_layer, ptile_last, oct_last, cnt_last, tile_end, oct_end, layer_end;
-  assign tile_end   = active_q && cnt_last;  // the last words of the tile are picked; done_i may come now
-  assign oct_end    = tile_end && ptile_last;
-  assign layer_end  = oct_end && oct_last;
+  logic        cnt_last_q;                   // these are the last words of the tile
+  logic        ptile_last_q, oct_last_q;     // a cycle behind their registers: tiles take several
+  logic take_layer, tile_end, oct_end, layer_end;
+  assign tile_end   = active_q && cnt_last_q;  // the last words of the tile are picked; done_i may come now
+  assign oct_end    = tile_end && ptile_last_q;
+  assign layer_end  = oct_end && oct_last_q;
   assign take_layer = done_i && (!open_q || layer_end);
   assign taken_o    = take_layer;
-  assign ptile_last = ptile_q == d_q.nptile_m1;
-  assign oct_last   = oct_q == d_q.noct_m1;
-  assign cnt_last   = (lane_q | Lb'(narrow_q)) == '1 && (!d_q.add || slot_q == 0);
+
+  // One step ahead. A tile with add is not narrow.
+  always_ff @(posedge clk_i) begin
+    ptile_last_q <= ptile_q == d_q.nptile_m1;
+    oct_last_q   <= oct_q == d_q.noct_m1;
+    if (done_i) cnt_last_q <= 1'b0;
+    else if (narrow_q) cnt_last_q <= lane_q == Lb'(Nb - 4);
+    else if (!d_q.add) cnt_last_q <= lane_q == Lb'(Nb - 2);
+    else cnt_last_q <= lane_q == Lb'(Nb - 2) && slot_q == 2'd3;
+  end
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -101,9 +110,9 @@ module hv_drain
       oct_row_q <= desc_i.out_base;
       octg_q    <= '0;
     end else if (tile_end) begin
-      ptile_q  <= ptile_last ? 16'd0 : ptile_q + 16'd1;
-      tile_o_q <= ptile_last ? 20'd0 : tile_o_q + (20'(Nb) >> d_q.glog);
-      if (ptile_last) begin
+      ptile_q  <= ptile_last_q ? 16'd0 : ptile_q + 16'd1;
+      tile_o_q <= ptile_last_q ? 20'd0 : tile_o_q + (20'(Nb) >> d_q.glog);
+      if (ptile_last_q) begin
         oct_q     <= oct_q + 10'd1;
         octg_q    <= octg_q + (16'd1 << d_q.glog);
         oct_row_q <= oct_row_q + (d_q.out_s << d_q.glog);
@@ -126,7 +135,6 @@ module hv_drain
   // --- D0: pick words -----------------------------------------------------------------------------
   logic          pick;
   logic [1:0]    group;
-  logic [15:0]   row_base;
   /* verilator lint_off UNUSEDSIGNAL */  // the skew needs the low bits only
   logic [15:0]   g_index;
   /* verilator lint_on UNUSEDSIGNAL */
@@ -134,7 +142,6 @@ module hv_drain
   assign group    = 2'(lane_q >> (Lb - 32'(d_q.glog)));
   logic [Lb-1:0] pix0;
   assign pix0     = (d_q.add ? lane_q : {lane_q[Lb-1:1], 1'b0}) & Lb'((Nb >> d_q.glog) - 1);
-  assign row_base = oct_row_q + (group[0] ? d_q.out_s : 16'd0) + (group[1] ? d_q.out_s << 1 : 16'd0);
   assign g_index  = octg_q + 16'(group);
   assign pbank_o  = bank_q;
   assign pgroup_o = group;
@@ -153,12 +160,15 @@ module hv_drain
     logic [15:0] row;
   } wr_t;
 
-  // Stage 1: output pixel of word 0 and what it is held against. Stage 2: address.
+  // Stage 1: output pixel of word 0 and its group. Stage 2: place, and which words there are. Stage 3: address.
   logic        last1_q, late1_q;
   logic [1:0]  mask1_q;                      // words that this pick writes
-  logic [19:0] o1_q, p01_q, np1_q;
-  bank_t       skew1_q;
-  logic [15:0] row1_q;
+  logic [19:0] o1_q, p01_q, np1_q, lin2_q;
+  bank_t       skew1_q, skew2_q;
+  logic [15:0] oct_row1_q, off1_q, row2_q;
+  logic [15:0] s3_q;                         // three times the rows of a group
+  logic        last2_q, late2_q;
+  logic [1:0]  valid2_q;
   always_ff @(posedge clk_i) begin
     last1_q <= layer_end;
     late1_q <= !narrow_q && !d_q.add;
@@ -167,22 +177,33 @@ module hv_drain
     p01_q   <= d_q.out_p0;
     np1_q   <= d_q.out_np;
     skew1_q <= group_skew(g_index[Lb-1:0]);
-    row1_q  <= row_base;
+    s3_q    <= d_q.out_s + (d_q.out_s << 1);
+    oct_row1_q <= oct_row_q;
+    unique case (group)
+      2'd0:    off1_q <= '0;
+      2'd1:    off1_q <= d_q.out_s;
+      2'd2:    off1_q <= d_q.out_s << 1;
+      default: off1_q <= s3_q;
+    endcase
+    last2_q  <= last1_q;
+    late2_q  <= late1_q;
+    valid2_q <= {o1_q + 20'd1 < np1_q, o1_q < np1_q} & mask1_q;
+    skew2_q  <= skew1_q;
+    lin2_q   <= p01_q + o1_q;
+    row2_q   <= oct_row1_q + off1_q;
   end
 
-  wr_t d1;
-  logic [19:0] lin1;
-  assign lin1 = p01_q + o1_q;
+  wr_t d2;
   always_comb begin
-    d1.last  = last1_q;
-    d1.late  = late1_q;
-    d1.valid = {o1_q + 20'd1 < np1_q, o1_q < np1_q} & mask1_q;
-    d1.bank  = lin1[Lb-1:0] + skew1_q;
-    d1.carry = lin1[Lb-1:0] == Lb'(Nb - 1);
-    d1.row   = row1_q + 16'(lin1[19:Lb]);
+    d2.last  = last2_q;
+    d2.late  = late2_q;
+    d2.valid = valid2_q;
+    d2.bank  = lin2_q[Lb-1:0] + skew2_q;
+    d2.carry = lin2_q[Lb-1:0] == Lb'(Nb - 1);
+    d2.row   = row2_q + 16'(lin2_q[19:Lb]);
   end
 
-  wr_t  [AddStage:2] p_q;
+  wr_t  [AddStage:3] p_q;
   logic [PlainStage:1] plain_q;              // a pick without add
   logic [AddStage:1] add_q;                  // a pick with add
   always_ff @(posedge clk_i) begin
@@ -193,7 +214,7 @@ module hv_drain
       plain_q <= {plain_q[PlainStage-1:1], pick && !d_q.add};
       add_q   <= {add_q[AddStage-1:1], pick && d_q.add};
     end
-    p_q <= {p_q[AddStage-1:2], d1};
+    p_q <= {p_q[AddStage-1:3], d2};
   end
 
   // What the requantisation lanes do with it: an accumulator (pick), an operand of the add, or the sum.

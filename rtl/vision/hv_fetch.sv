@@ -92,8 +92,8 @@ module hv_fetch
   logic signed [12:0] t1, t2, t2w;
   /* verilator lint_on UNUSEDSIGNAL */
   logic   c1, none, both;                     // wrap at step one; wraps in the two steps
-  coord_t sx, wrapx, x1, x2, y1, y2, dx1, dx2, dy2;
-  lin_t   l1, l2, dl1, dl2, wraplin, sxl;
+  coord_t sx, wrapx, x1, x2, y1, y2, dx1, dy2;
+  lin_t   l1, l2, dl1, wraplin, sxl;
   assign sx      = $signed({4'b0, desc_i.sx});
   assign sxl     = $signed({12'b0, desc_i.sx});
   assign wrapx   = $signed(desc_i.wrapx);
@@ -120,15 +120,17 @@ module hv_fetch
 
   assign dx1 = c1 ? sx_w_q : sx;
   assign dl1 = c1 ? sl_w_q : sxl;
-  assign dx2 = none ? sx <<< 1 : both ? sx_w_q <<< 1 : sx2_w_q;
-  assign dl2 = none ? sxl <<< 1 : both ? sl_w_q <<< 1 : sl2_w_q;
   assign dy2 = none ? 12'sd0 : both ? $signed({3'b0, desc_i.sy, 1'b0}) : $signed({4'b0, desc_i.sy});
   assign x1 = wx_q + dx1;
-  assign x2 = wx_q + dx2;
   assign y1 = wy_q + (c1 ? $signed({4'b0, desc_i.sy}) : 12'sd0);
   assign y2 = wy_q + dy2;
   assign l1 = wl_q + dl1;
-  assign l2 = wl_q + dl2;
+  // All sums at the same time as the comparisons.
+  always_comb begin
+    {x2, l2} = {wx_q + sx2_w_q, wl_q + sl2_w_q};
+    if (both) {x2, l2} = {wx_q + (sx_w_q <<< 1), wl_q + (sl_w_q <<< 1)};
+    if (none) {x2, l2} = {wx_q + (sx <<< 1), wl_q + (sxl <<< 1)};
+  end
 
   // The pair of lanes. Residual words lie at any place of their tensor: x and y say nothing.
   lane_t [1:0] pair;
@@ -204,20 +206,35 @@ module hv_fetch
   logic [15:0] oct_row_q, res_row_q;
   logic [Lb-1:0] octg_q;                      // first channel group of the tile, modulo Nb
 
-  logic kx_last, ky_last, icg_last, taps_last, tile_last, ptile_last, oct_last, new_lanes, advance;
+  // Flags of the indices' last values, in step with these; new_lanes_q is first_q || res_q.
+  logic icg_last_q, kx_last_q, ky_last_q, oct_last_q, new_lanes_q;
+  logic icg_one_q, kx_one_q, ky_one_q, oct_one_q;   // of the layer: the index has one value
+  logic [9:0]  icg_before_q, oct_before_q;    // and the value before its last
+  logic [7:0]  kx_before_q, ky_before_q;
+  logic taps_last, tile_last, ptile_last, advance;
   logic room_q;                               // what enters F0 finds room in the queue
-  assign icg_last   = desc_i.depthwise || icg_q == desc_i.icg_m1;
-  assign kx_last    = kx_q == desc_i.kw_m1;
-  assign ky_last    = ky_q == desc_i.kh_m1;
-  assign taps_last  = icg_last && kx_last && ky_last;
+  assign taps_last  = icg_last_q && kx_last_q && ky_last_q;
   assign tile_last  = desc_i.add ? res_q : taps_last;
-  assign new_lanes  = first_q || res_q;
-  assign ptile_last = new_lanes ? next_last_q : last_q;
-  assign oct_last   = oct_q == desc_i.noct_m1;
+  assign ptile_last = new_lanes_q ? next_last_q : last_q;
 
-  assign advance   = run_q && room_q && (!new_lanes || next_full_q);
-  assign swap      = advance && new_lanes;
+  assign advance   = run_q && room_q && (!new_lanes_q || next_full_q);
+  assign swap      = run_q && room_q && new_lanes_q && next_full_q;
   assign running_o = run_q;
+
+  // Constants of the layer, as those of the walker.
+  logic [15:0] in_s3_q, res_s3_q;             // three times the rows of a group
+  always_ff @(posedge clk_i) begin
+    icg_before_q <= desc_i.icg_m1 - 10'd1;
+    kx_before_q  <= desc_i.kw_m1 - 8'd1;
+    ky_before_q  <= desc_i.kh_m1 - 8'd1;
+    oct_before_q <= desc_i.noct_m1 - 10'd1;
+    icg_one_q    <= desc_i.depthwise || desc_i.icg_m1 == '0;
+    kx_one_q     <= desc_i.kw_m1 == '0;
+    ky_one_q     <= desc_i.kh_m1 == '0;
+    oct_one_q    <= desc_i.noct_m1 == '0;
+    in_s3_q      <= desc_i.in_s + (desc_i.in_s << 1);
+    res_s3_q     <= desc_i.res_s + (desc_i.res_s << 1);
+  end
 
   logic [15:0] gs_in, gs_res;
   assign gs_in  = desc_i.in_s << desc_i.glog;
@@ -228,7 +245,7 @@ module hv_fetch
       run_q <= 1'b0;
     end else if (start_i) begin
       run_q <= 1'b1;
-    end else if (advance && tile_last && ptile_last && oct_last) begin
+    end else if (advance && tile_last && ptile_last && oct_last_q) begin
       run_q <= 1'b0;
     end
 
@@ -242,6 +259,23 @@ module hv_fetch
       octg_q    <= octg_q + (Lb'(1) << desc_i.glog);
       oct_row_q <= oct_row_q + gs_in;
       res_row_q <= res_row_q + gs_res;
+    end
+
+    // With prepare_i the constants are a cycle behind start_i; nothing advances before the walk's first tile.
+    if (start_i || begin_q) oct_last_q <= oct_one_q;
+    else if (advance && tile_last && ptile_last) oct_last_q <= oct_q == oct_before_q;
+    if (start_i || begin_q || (advance && (tile_last || taps_last))) begin
+      icg_last_q  <= icg_one_q;
+      kx_last_q   <= kx_one_q;
+      ky_last_q   <= ky_one_q;
+      new_lanes_q <= 1'b1;
+    end else if (advance) begin
+      new_lanes_q <= 1'b0;
+      icg_last_q  <= icg_last_q ? icg_one_q : icg_q == icg_before_q;
+      if (icg_last_q) begin
+        kx_last_q <= kx_last_q ? kx_one_q : kx_q == kx_before_q;
+        if (kx_last_q) ky_last_q <= ky_q == ky_before_q;
+      end
     end
 
     if (start_i || (advance && (tile_last || taps_last))) begin
@@ -260,13 +294,13 @@ module hv_fetch
       first_q <= 1'b0;
       icg_q   <= icg_q + 10'd1;
       if (!desc_i.depthwise) grow_q <= grow_q + desc_i.in_s;
-      if (icg_last) begin
+      if (icg_last_q) begin
         icg_q <= '0;
         if (!desc_i.depthwise) grow_q <= desc_i.in_base;
         kx_q   <= kx_q + 8'd1;
         tx_q   <= tx_q + $signed({4'b0, desc_i.dilx});
-        toff_q <= toff_q + (kx_last ? $signed(desc_i.tliny) : $signed({12'b0, desc_i.dilx}));
-        if (kx_last) begin
+        toff_q <= toff_q + (kx_last_q ? $signed(desc_i.tliny) : $signed({12'b0, desc_i.dilx}));
+        if (kx_last_q) begin
           kx_q   <= '0;
           tx_q   <= '0;
           ky_q   <= ky_q + 8'd1;
@@ -287,14 +321,15 @@ module hv_fetch
 
   // The channel group of part q is the one of part 0 plus q div (Parts/G).
   logic          many;                               // the parts differ
-  logic [15:0]   stride, row0;
+  logic [15:0]   stride, stride3, row0;
   logic  [3:0][15:0] strides;                        // multiples of the rows of a group
   logic  [Parts-1:0][15:0] part_row;
   bank_t [Parts-1:0] part_skew;
   bank_t         skew0;
   assign many   = desc_i.depthwise || res_q;
   assign stride = res_q ? desc_i.res_s : desc_i.in_s;
-  assign strides = {stride + (stride << 1), stride << 1, stride, 16'd0};
+  assign stride3 = res_q ? res_s3_q : in_s3_q;
+  assign strides = {stride3, stride << 1, stride, 16'd0};
   assign row0   = grow_q + 16'(toff_q[19:Lb]);
   assign skew0  = group_skew(many ? octg_q : Lb'(icg_q));
   for (genvar q = 0; q < Parts; q++) begin : gen_part
@@ -314,7 +349,7 @@ module hv_fetch
   always_ff @(posedge clk_i) begin
     if (!rst_ni) f0_valid_q <= 1'b0;
     else f0_valid_q <= advance;
-    if (advance) begin
+    begin
       f0_x_q    <= tx_q;
       f0_xw_q   <= tx_q - $signed(desc_i.iw);
       f0_y_q    <= ty_q;
@@ -326,7 +361,7 @@ module hv_fetch
       end
       f0_padb_q <= desc_i.pad;
       f0_tag_q  <= '{
-        nch_m1: many ? 4'd0 : icg_last ? desc_i.nlast_m1 : 4'(Wb - 1),
+        nch_m1: many ? 4'd0 : icg_last_q ? desc_i.nlast_m1 : 4'(Wb - 1),
         first: first_q, last: tile_last, w_last: taps_last && !res_q, is_res: res_q, add: desc_i.add,
         depthwise: desc_i.depthwise, is_max: desc_i.is_max, glog: desc_i.glog};
     end
@@ -421,7 +456,7 @@ module hv_fetch
   localparam int unsigned QueueDepth = 16;
   localparam int unsigned QueueAw = $clog2(QueueDepth);
   logic [QueueAw-1:0] queue_w_q, queue_r_q;
-  logic [QueueAw:0]   queue_n_q, queue_n;
+  logic [QueueAw:0]   queue_n_q;
   logic               queue_some_q, queue_pop, f2_load, f2_valid_q;
   logic  [Nb-1:0]     wait0, queue_wait;     // lanes that cannot be served with the first ones
   logic               queue_any;             // there are some
@@ -433,7 +468,6 @@ module hv_fetch
   end
   assign queue_out = queue_mem[queue_r_q];
   assign {queue_any, queue_wait} = queue_wait_mem[queue_r_q];
-  assign queue_n   = queue_n_q + (QueueAw+1)'(fc_valid_q) - (QueueAw+1)'(queue_pop);
   assign queue_pop = queue_some_q && f2_load;
 
   always_ff @(posedge clk_i) begin
@@ -448,8 +482,8 @@ module hv_fetch
     end else begin
       queue_w_q    <= queue_w_q + QueueAw'(fc_valid_q);
       queue_r_q    <= queue_r_q + QueueAw'(queue_pop);
-      queue_n_q    <= queue_n;
-      queue_some_q <= queue_n != '0;
+      queue_n_q    <= queue_n_q + (QueueAw+1)'(fc_valid_q) - (QueueAw+1)'(queue_pop);
+      queue_some_q <= fc_valid_q || (queue_pop ? queue_n_q > (QueueAw+1)'(1) : queue_some_q);
       room_q       <= queue_n_q <= (QueueAw+1)'(QueueDepth / 2);
     end
   end

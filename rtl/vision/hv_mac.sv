@@ -122,8 +122,9 @@ module hv_mac
   end
 
   // --- MA: bytes and weights of the step -----------------------------------------------------------
-  logic           ma_valid_q, ma_first_q, ma_max_q, ma_last_q, ma_narrow_q, ma_depthwise_q;
-  logic [1:0]     ma_glog_q;
+  logic           ma_valid_q, ma_first_q, ma_max_q, ma_last_q, ma_narrow_q;
+  (* keep *) logic [Nb-1:0] ma_depthwise_q;  // of each lane
+  (* keep *) logic [Nb-1:0][1:0] ma_glog_q;
   logic           first_step;
   word_t [Nb-1:0] words1_q;                  // depthwise: all bytes
   logic [Nb-1:0][7:0] pix_byte_q;            // dense: this step's byte of every pixel
@@ -164,14 +165,14 @@ module hv_mac
       assign bcast = pix_byte_q[w];
     end else begin : gen_gn
       always_comb begin
-        unique case (ma_glog_q)
+        unique case (ma_glog_q[w])
           2'd0:    bcast = pix_byte_q[w];
           2'd1:    bcast = pix_byte_q[w % (Nb/2)];
           default: bcast = pix_byte_q[w % (Nb/4)];
         endcase
       end
     end
-    assign a[w] = ma_depthwise_q ? words1_q[w] : {Wb{bcast}};
+    assign a[w] = ma_depthwise_q[w] ? words1_q[w] : {Wb{bcast}};
   end
 
   // --- M1: products, M2: accumulators -----------------------------------------------------------
@@ -202,8 +203,8 @@ module hv_mac
     ma_first_q     <= first_step;
     ma_max_q       <= tag_q.is_max && ch_q[0];
     ma_narrow_q    <= narrow;
-    ma_depthwise_q <= tag_q.depthwise;
-    ma_glog_q      <= tag_q.glog;
+    ma_depthwise_q <= {Nb{tag_q.depthwise}};
+    ma_glog_q      <= {Nb{tag_q.glog}};
     m0_first_q  <= ma_first_q;
     m0_max_q    <= ma_max_q;
     m0_narrow_q <= ma_narrow_q;

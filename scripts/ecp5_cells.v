@@ -32,5 +32,14 @@ module MULT18X18D (
 endmodule
 
 (* blackbox *)
+module TRELLIS_FF (input CLK, LSR, CE, DI, output Q);
+  parameter GSR = "ENABLED";
+  parameter CEMUX = "1";
+  parameter CLKMUX = "CLK";
+  parameter LSRMUX = "LSR";
+  parameter REGSET = "RESET";
+endmodule
+
+(* blackbox *)
 module ks_ecp5_mux4 (input A, B, C, D, S, T, O, output Y);
 endmodule

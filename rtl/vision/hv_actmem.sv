@@ -125,7 +125,7 @@ module hv_actmem
 
   // First cycle: the words turned to their places, and which banks they go to. Second: what each bank writes.
   logic  [Nb-1:0] res_hit_q, load_hit_q, load_over_q;
-  (* keep *) logic [Nb-1:0] res_meet_q;      // res_hit_q again, for load_go
+  logic  [Nb-1:0] res_hit, res_meet_q;       // res_meet_q: res_hit_q again, for load_go
   row_t  [1:0]    res_row_q;
   word_t [1:0]    res_data_q;
   logic           load_q, load_go, load_wait_q;
@@ -135,6 +135,12 @@ module hv_actmem
   row_t  [Nb-1:0] wrow_q;
   word_t [Nb-1:0] wdata_q;
 
+  ks_copies #(
+    .Width(Nb),
+    .Copies(1)
+  ) u_meet (
+    .clk_i, .d_i(res_hit), .q_o(res_meet_q)
+  );
   assign load_go      = (res_meet_q & load_hit_q) == '0;
   assign load_ready_o = !load_q || load_go;
 
@@ -158,6 +164,7 @@ module hv_actmem
   for (genvar b = 0; b < Nb; b++) begin : gen_write
     bank_t off;                              // word of the load write that belongs to this bank
     logic  hit;
+    assign res_hit[b] = res_valid[b % 2] && res_bank[b % 2] == Lb'(b);
     assign off = Lb'(b) - load_bank0;
     if (Nb > 8) begin : gen_wide
       assign hit = off < Lb'(8) && load_mask_i[off[2:0]];
@@ -167,11 +174,9 @@ module hv_actmem
     always_ff @(posedge clk_i) begin
       if (!rst_ni) begin
         res_hit_q[b] <= 1'b0;
-        res_meet_q[b] <= 1'b0;
         wen_q[b]     <= 1'b0;
       end else begin
-        res_hit_q[b] <= res_valid[b % 2] && res_bank[b % 2] == Lb'(b);
-        res_meet_q[b] <= res_valid[b % 2] && res_bank[b % 2] == Lb'(b);
+        res_hit_q[b] <= res_hit[b];
         wen_q[b]     <= res_hit_q[b] || (load_q && load_go && load_hit_q[b]);
       end
       if (load_ready_o) begin

@@ -63,11 +63,12 @@ module hv_drain
   logic signed [Nb-1:0][Wb-1:0][AccW-1:0] shadow_q;
 
   logic        cnt_last_q;                   // these are the last words of the tile
-  logic        ptile_last_q, oct_last_q;     // a cycle behind their registers: tiles take several
+  // Behind their registers by a cycle and by two: tiles take several.
+  logic        ptile_last_q, oct_last_q, layer_last_q;
   logic take_layer, tile_end, oct_end, layer_end;
   assign tile_end   = active_q && cnt_last_q;  // the last words of the tile are picked; done_i may come now
   assign oct_end    = tile_end && ptile_last_q;
-  assign layer_end  = oct_end && oct_last_q;
+  assign layer_end  = tile_end && layer_last_q;
   assign take_layer = done_i && (!open_q || layer_end);
   assign taken_o    = take_layer;
 
@@ -75,6 +76,7 @@ module hv_drain
   always_ff @(posedge clk_i) begin
     ptile_last_q <= ptile_q == d_q.nptile_m1;
     oct_last_q   <= oct_q == d_q.noct_m1;
+    layer_last_q <= ptile_last_q && oct_last_q;
     if (done_i) cnt_last_q <= 1'b0;
     else if (narrow_q) cnt_last_q <= lane_q == Lb'(Nb - 4);
     else if (!d_q.add) cnt_last_q <= lane_q == Lb'(Nb - 2);

@@ -6,8 +6,9 @@
 //
 // A walker follows the output pixels, two a cycle, and shifts the coordinates of the tile's pixels into
 // lane registers, G times over for G channel groups; the lanes of the next tile are ready while the
-// current one is worked on. A tile takes it Nb/2 cycles, as long as the array's drain; the residual words of
-// a tile are a tile of their own. F0 registers what all lanes of an operation share: offsets of
+// current one is worked on. A tile takes it Nb/2 cycles and one in which the lanes are handed over, which is one more than
+// the drain of a narrow tile: only tiles of fewer operations notice it. The residual words of a tile are a
+// tile of their own. F0 registers what all lanes of an operation share: offsets of
 // the tap and, for each quarter of the lanes, row and bank skew. F1 adds them to each lane's coordinates: bounds,
 // row, bank. FC registers the matrix of lanes that cannot be served together (same bank, or same
 // class of banks in one column of the network, see hv_core_pkg). Operations then wait in a FIFO. F2 holds the one
@@ -79,7 +80,7 @@ module hv_fetch
   assign p_count   = (Lb+1)'(Nb) >> desc_i.glog;
   assign pair_mask = (Lb-1)'((Nb/2 - 1) >> desc_i.glog);
   assign pix2      = pair_q & pair_mask;
-  assign shift     = walk_q && (!next_full_q || swap);
+  assign shift     = walk_q && !next_full_q;
   assign pass_end  = pix2 == pair_mask;
   assign walk_end  = &pair_q;
 
@@ -92,7 +93,7 @@ module hv_fetch
   logic signed [12:0] t1, t2, t2w;
   /* verilator lint_on UNUSEDSIGNAL */
   logic   c1, none, both;                     // wrap at step one; wraps in the two steps
-  coord_t sx, wrapx, x1, x2, y1, y2, dx1, dy2;
+  coord_t sx, wrapx, x1, x2, y1, y2, dx1;
   lin_t   l1, l2, dl1, wraplin, sxl;
   assign sx      = $signed({4'b0, desc_i.sx});
   assign sxl     = $signed({12'b0, desc_i.sx});
@@ -120,16 +121,14 @@ module hv_fetch
 
   assign dx1 = c1 ? sx_w_q : sx;
   assign dl1 = c1 ? sl_w_q : sxl;
-  assign dy2 = none ? 12'sd0 : both ? $signed({3'b0, desc_i.sy, 1'b0}) : $signed({4'b0, desc_i.sy});
   assign x1 = wx_q + dx1;
   assign y1 = wy_q + (c1 ? $signed({4'b0, desc_i.sy}) : 12'sd0);
-  assign y2 = wy_q + dy2;
   assign l1 = wl_q + dl1;
   // All sums at the same time as the comparisons.
   always_comb begin
-    {x2, l2} = {wx_q + sx2_w_q, wl_q + sl2_w_q};
-    if (both) {x2, l2} = {wx_q + (sx_w_q <<< 1), wl_q + (sl_w_q <<< 1)};
-    if (none) {x2, l2} = {wx_q + (sx <<< 1), wl_q + (sxl <<< 1)};
+    {x2, y2, l2} = {wx_q + sx2_w_q, wy_q + $signed({4'b0, desc_i.sy}), wl_q + sl2_w_q};
+    if (both) {x2, y2, l2} = {wx_q + (sx_w_q <<< 1), wy_q + $signed({3'b0, desc_i.sy, 1'b0}), wl_q + (sl_w_q <<< 1)};
+    if (none) {x2, y2, l2} = {wx_q + (sx <<< 1), wy_q, wl_q + (sxl <<< 1)};
   end
 
   // The pair of lanes. Residual words lie at any place of their tensor: x and y say nothing.
@@ -159,9 +158,8 @@ module hv_fetch
       begin_q <= prepare_i;
       if (prepare_i) walk_q <= 1'b0;
       else if (begin_q) walk_q <= 1'b1;
-      if (prepare_i) next_full_q <= 1'b0;
+      if (prepare_i || swap) next_full_q <= 1'b0;
       else if (shift) next_full_q <= walk_end;
-      else if (swap) next_full_q <= 1'b0;
     end
 
     if (prepare_i) begin

@@ -123,8 +123,7 @@ module hv_mac
 
   // --- MA: bytes and weights of the step -----------------------------------------------------------
   logic           ma_valid_q, ma_first_q, ma_max_q, ma_last_q, ma_narrow_q;
-  (* keep *) logic [Nb-1:0] ma_depthwise_q;  // of each lane
-  (* keep *) logic [Nb-1:0][1:0] ma_glog_q;
+  logic [Nb-1:0][2:0] ma_mode_q;             // of every lane: depthwise, glog
   logic           first_step;
   word_t [Nb-1:0] words1_q;                  // depthwise: all bytes
   logic [Nb-1:0][7:0] pix_byte_q;            // dense: this step's byte of every pixel
@@ -165,20 +164,39 @@ module hv_mac
       assign bcast = pix_byte_q[w];
     end else begin : gen_gn
       always_comb begin
-        unique case (ma_glog_q[w])
+        unique case (ma_mode_q[w][1:0])
           2'd0:    bcast = pix_byte_q[w];
           2'd1:    bcast = pix_byte_q[w % (Nb/2)];
           default: bcast = pix_byte_q[w % (Nb/4)];
         endcase
       end
     end
-    assign a[w] = ma_depthwise_q[w] ? words1_q[w] : {Wb{bcast}};
+    assign a[w] = ma_mode_q[w][2] ? words1_q[w] : {Wb{bcast}};
   end
 
   // --- M1: products, M2: accumulators -----------------------------------------------------------
   // What all accumulators of a word lane listen to is a register of the lane.
   logic m0_valid_q, m0_first_q, m0_max_q, m0_last_q, m0_narrow_q, m1_last_q, m1_narrow_q, m2_last_q, m2_narrow_q;
-  (* keep *) logic [Nb-1:0] m1_valid_q, m1_first_q, m1_max_q, done_lane_q;
+  logic [Nb-1:0][2:0] m1_step_q;             // valid, first, maximum
+  logic [Nb-1:0]      done_lane_q;
+
+  ks_copies #(
+    .Width(3),
+    .Copies(Nb)
+  ) u_mode (
+    .clk_i, .d_i({tag_q.depthwise, tag_q.glog}), .q_o(ma_mode_q)
+  );
+  ks_copies #(
+    .Width(3),
+    .Copies(Nb)
+  ) u_step (
+    .clk_i, .d_i({m0_valid_q, m0_first_q, m0_max_q}), .q_o(m1_step_q)
+  );
+  ks_copies #(
+    .Copies(Nb)
+  ) u_done (
+    .clk_i, .d_i(m1_last_q), .q_o(done_lane_q)
+  );
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -186,30 +204,22 @@ module hv_mac
       ma_last_q  <= 1'b0;
       m0_valid_q <= 1'b0;
       m0_last_q  <= 1'b0;
-      m1_valid_q <= '0;
       m1_last_q  <= 1'b0;
       m2_last_q  <= 1'b0;
-      done_lane_q <= '0;
     end else begin
       ma_valid_q <= step_o;
       ma_last_q  <= issue && tile_end;
       m0_valid_q <= ma_valid_q;
       m0_last_q  <= ma_last_q;
-      m1_valid_q <= {Nb{m0_valid_q}};
       m1_last_q  <= m0_last_q;
       m2_last_q  <= m1_last_q;
-      done_lane_q <= {Nb{m1_last_q}};
     end
-    ma_first_q     <= first_step;
-    ma_max_q       <= tag_q.is_max && ch_q[0];
-    ma_narrow_q    <= narrow;
-    ma_depthwise_q <= {Nb{tag_q.depthwise}};
-    ma_glog_q      <= {Nb{tag_q.glog}};
+    ma_first_q  <= first_step;
+    ma_max_q    <= tag_q.is_max && ch_q[0];
+    ma_narrow_q <= narrow;
     m0_first_q  <= ma_first_q;
     m0_max_q    <= ma_max_q;
     m0_narrow_q <= ma_narrow_q;
-    m1_first_q  <= {Nb{m0_first_q}};
-    m1_max_q    <= {Nb{m0_max_q}};
     m1_narrow_q <= m0_narrow_q;
     m2_narrow_q <= m1_narrow_q;
   end
@@ -233,8 +243,8 @@ module hv_mac
         .Width(AccW)
       ) u_acc (
         .clk_i,
-        .en_i   (m1_valid_q[w]),
-        .clear_i(m1_first_q[w] || (m1_max_q[w] && acc_o[w][i][AccW-1])),
+        .en_i   (m1_step_q[w][2]),
+        .clear_i(m1_step_q[w][1] || (m1_step_q[w][0] && acc_o[w][i][AccW-1])),
         .a_i    (AccW'(prod_q)),
         .sum_o  (acc_o[w][i])
       );

@@ -738,7 +738,7 @@ struct Fetch {
     if (prepare) {
       walk = full = false;
       pair = 0;
-    } else if (walk && (!full || swap)) {
+    } else if (walk && !full) {
       full = ++pair == geometry->nb / 2;
       pair = full ? 0 : pair;
     } else if (swap) {

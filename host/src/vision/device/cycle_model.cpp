@@ -600,37 +600,75 @@ struct Ring {
 
   // Prefetcher. All segments start at a multiple of 128 bytes.
   u32 seg_n = 0, seg_index = 0;
-  bool cur = false;
-  u32 cur_addr = 0, cur_beats = 0;
-  u32 alloc = 0, wr = 0, rel = 0, beat = 0;
+  bool seg_idle = true;
+  bool cur = false, prepared = false, req_valid = false;
+  u32 left = 0; // words of the segment without a burst made for them
+  u32 alloc = 0, wr = 0, rel = 0, rel_before = 0, used = 0, beat = 0;
+  u32 burst = 0; // beats of the request
   // Sequencer.
   enum class State : std::uint8_t { kIdle, kGuard, kParam, kWeight };
   State state = State::kIdle;
   u32 rd = 0, seg_base = 0, seg_next = 0, tile_base = 0;
   u32 oct = 0, ptile = 0, word = 0, par = 0, open = 0;
+  std::int32_t lead = 0;
+  bool rx = false;
+  u32 held = 0;
+  bool credit = true;
   bool dst_weight = false;
   u32 fifo = 0;
 
-  u32 burst = 0; // of this cycle's request
-
   [[nodiscard]] bool room() const { return seg_n < kSegmentQueue; }
-  [[nodiscard]] bool prefetch_idle() const { return !cur && seg_n == 0 && alloc == wr; }
+  [[nodiscard]] bool prefetch_idle() const { return seg_idle; }
   [[nodiscard]] bool layer_done() const { return state == State::kIdle; }
   [[nodiscard]] bool weights() const { return fifo != 0; }
-  [[nodiscard]] bool request() {
-    if (!cur)
-      return false;
-    burst = std::min(cur_beats, kBurstBeats - cur_addr);
-    return alloc - rel + burst / kBeatsPerRingWord <= words;
-  }
+  [[nodiscard]] bool request() const { return req_valid; }
 
   void tick(bool seg_push, bool req_fire, bool rsp, bool layer_start, const ComputeLayer *layer,
             bool oct_drained, bool wpop) {
-    // Sequencer, before `wr` moves.
-    const bool avail = static_cast<std::int32_t>(wr - rd) > 0;
-    const bool credit = fifo + (dst_weight ? 1 : 0) < kWeightFifo;
+    seg_idle = !cur && !req_valid && seg_n == 0 && alloc == wr;
+    const u32 was_rel = rel;
+    sequence(layer_start, layer, oct_drained, wpop);
+
+    // Prefetcher.
+    const u32 burst_words = std::min(left, kBurstBeats / kBeatsPerRingWord);
+    const bool make = prepared && used + burst_words <= words;
+    const bool seg_pop = !cur && !req_valid && seg_n != 0;
+    prepared = cur && !req_valid && !make;
+    seg_n = seg_n + (seg_push ? 1 : 0) - (seg_pop ? 1 : 0);
+    if (req_fire)
+      req_valid = false;
+    used -= was_rel - rel_before;
+    rel_before = was_rel;
+    if (make) {
+      burst = burst_words * kBeatsPerRingWord;
+      req_valid = true;
+      alloc += burst_words;
+      used += burst_words;
+      left -= burst_words;
+      cur = left != 0;
+    }
+    if (seg_pop) {
+      cur = true;
+      left = (*segment_words)[seg_index++];
+    }
+    rx = false;
+    if (rsp && ++beat == kBeatsPerRingWord) {
+      beat = 0;
+      ++wr;
+      rx = true;
+    }
+  }
+
+private:
+  void sequence(bool layer_start, const ComputeLayer *layer, bool oct_drained, bool wpop) {
+    const bool weight = state == State::kWeight && lead > 0 && credit;
+    const bool read = weight || (state == State::kParam && lead > 0);
+    lead += (rx ? 1 : 0) - (read ? 1 : 0);
+    credit = held + (weight ? 1 : 0) < kWeightFifo;
+    held = held + (weight ? 1 : 0) - (wpop ? 1 : 0);
     fifo = fifo + (dst_weight ? 1 : 0) - (wpop ? 1 : 0);
-    dst_weight = false;
+    dst_weight = weight;
+    rd += read ? 1 : 0;
     const u32 was_open = open;
     open -= oct_drained ? 1 : 0;
     switch (state) {
@@ -647,6 +685,7 @@ struct Ring {
       }
       break;
     case State::kGuard:
+      lead = static_cast<std::int32_t>(wr - rd);
       par = 0;
       if (was_open != 2) {
         ++open;
@@ -654,52 +693,25 @@ struct Ring {
       }
       break;
     case State::kParam:
-      if (avail) {
-        ++rd;
-        if (par == (2U << layer->glog)) {
-          state = State::kWeight;
-          tile_base = rd;
-          ptile = word = 0;
-        }
-        ++par;
+      if (read && par++ == (2U << layer->glog)) {
+        state = State::kWeight;
+        tile_base = rd;
+        ptile = word = 0;
       }
       break;
     case State::kWeight:
-      if (avail && credit) {
-        dst_weight = true;
-        ++rd;
-        if (++word == layer->kwords) {
-          word = 0;
-          if (++ptile != layer->nptile) {
-            rd = tile_base;
-          } else {
-            if (layer->wrel)
-              rel = rd;
-            state = ++oct == layer->noct ? State::kIdle : State::kGuard;
-          }
+      if (weight && ++word == layer->kwords) {
+        word = 0;
+        if (++ptile != layer->nptile) {
+          lead += static_cast<std::int32_t>(rd - tile_base);
+          rd = tile_base;
+        } else {
+          if (layer->wrel)
+            rel = rd;
+          state = ++oct == layer->noct ? State::kIdle : State::kGuard;
         }
       }
       break;
-    }
-
-    // Prefetcher.
-    const bool seg_pop = !cur && seg_n != 0;
-    seg_n = seg_n + (seg_push ? 1 : 0) - (seg_pop ? 1 : 0);
-    if (seg_pop) {
-      cur = true;
-      cur_addr = 0;
-      cur_beats = (*segment_words)[seg_index++] * kBeatsPerRingWord;
-    }
-    if (req_fire) {
-      alloc += burst / kBeatsPerRingWord;
-      cur_addr = (cur_addr + burst) % kBurstBeats;
-      cur_beats -= burst;
-      if (cur_beats == 0)
-        cur = false;
-    }
-    if (rsp && ++beat == kBeatsPerRingWord) {
-      beat = 0;
-      ++wr;
     }
   }
 };

@@ -8,26 +8,34 @@
 // Requests (R). Queue of four descriptors; word 15 written in cycle t, the descriptor counts from t+1.
 //   RIdle  in a cycle with a descriptor queued: RRead from the next.
 //   RRead  four cycles, word 0 .. 3 of the descriptor; the queue entry is free after the fourth.
-//   RWait  until n_compute_i and n_out_i have reached the wait counts; in that cycle t the address is
-//          computed and the descriptor is offered to the unpacker; RReq from t+1.
-//   RReq   bursts up to the next multiple of 128 bytes, l_req_valid_o when the beat FIFO (64 beats) has
-//          room for the whole burst beside all beats requested before and not yet popped. RIdle from the
-//          cycle after all beats are requested and the unpacker has taken the descriptor.
+//   RWait  until the cycle after n_compute_i and n_out_i have reached the wait counts (two cycles at least);
+//          in the last one the descriptor is offered to the unpacker; RReq from the next.
+//   RReq   bursts of 16 beats, the last one what is left: addresses are multiples of 128. In a cycle without
+//          an offered request and with room in the beat FIFO (64 beats) for 16 more beside all beats asked
+//          for and not yet popped the next one is made; l_req_valid_o is high from the cycle after until it
+//          is accepted. RIdle from the cycle after all beats are requested and the unpacker has taken the
+//          descriptor.
 // Unpacking (U).
-//   UIdle  in a cycle with a descriptor offered (earliest the first one of RReq): URun from the next.
-//   URun   a window of three beats; a beat moves from the FIFO into it in every cycle in which it has
-//          room after what this cycle takes out. A piece is taken out, into the output register, in
-//          every cycle in which the window holds it whole and the register is empty or accepted:
-//            RAW     {8,4,3,2,2,2,2,1}[chans-1] pixels of `chans` bytes, fewer at the end; the bytes
-//                    above chans are written as 0
+//   UIdle  in a cycle with a descriptor offered (earliest the first one of RReq) and an empty piece FIFO: UFirst
+//          from the next.
+//   UFirst, USecond  one cycle each: how many pieces are full. URun from then.
+//   URun   a window of three beats; a beat moves from the FIFO into it in every cycle in which the window has
+//          room after what this cycle takes out (from UFirst on). A full piece is taken out in every cycle at
+//          whose beginning the window holds it whole, if at the beginning of the cycle before the piece FIFO
+//          (four) had at most two:
+//            RAW     {8,4,3,2,2,2,2,1}[chans-1] pixels of `chans` bytes
 //            NHWC    one word: word i is pixel p0 + i / chans, group i % chans
 //            PLANAR  one word: word i is group i / n, pixel p0 + i % n
-//          After the last piece UFlush.
+//          After the last piece UFlush; when fewer pixels than a full piece has are left UTail.
+//   UTail, UNeed, ULast  the last piece of RAW when it is not full: one cycle for its bytes, one for the beats
+//          that hold them, then it is taken out as above. UFlush after it.
 //   UFlush drops what is left of the block's beats, one per cycle, and empties the window; UIdle from
 //          the cycle after none is left (one cycle when there is none).
+// Output. The piece FIFO holds the bytes of a piece and where it goes; from there it moves to the output
+// register when that is empty or accepted. Bytes above chans are written as 0.
 // A beat with l_rsp_valid_i in cycle t is in the FIFO in t+1, in the window in t+2 and, when it completes
-// a piece, at wr_* in t+3. wr_* are stable until wr_ready_i. done_o rises in the cycle in which
-// the last piece is accepted. A piece with a row beyond the memory is not offered: range_err_o is high
+// a full piece, at wr_* in t+4. wr_* are stable until wr_ready_i. done_o is high in the cycle after the one in
+// which the last piece is accepted. A piece with a row beyond the memory is not offered: range_err_o is high
 // instead, until reset.
 
 `include "ks_assert.svh"
@@ -110,15 +118,18 @@ module hv_load
   load_desc_t  desc;
   /* verilator lint_on UNUSED */
   logic        offer_q;                        // descriptor offered and not taken
-  logic [31:0] addr_q, base;
-  logic [23:0] left_q;                         // beats still to be requested
-  logic [6:0]  used_q;                         // beats requested and not popped
-  logic [4:0]  to_edge, burst;
-  logic        req_fire, counts_ok, take, beat_pop;
+  logic        reached_q;                      // both wait counts were reached in the cycle before
+  logic [31:7] addr_q;
+  logic [31:0] base;
+  logic [19:0] bursts_q;                       // full bursts still to be requested
+  logic [3:0]  rest_q;                         // beats of the burst after them
+  logic [6:0]  used_q;                         // beats asked for and not popped
+  logic        req_valid_q;
+  logic [3:0]  req_m1_q;
+  logic        full_left, any_left, make, take, beat_pop;
 
   assign desc  = load_desc_t'(1024'(words_q));
   assign q_pop = rstate_q == RRead && ridx_q == 2'd3;
-  assign counts_ok = n_compute_i >= desc.wait_compute && n_out_i >= desc.wait_out;
 
   always_comb begin
     unique case (desc.base)
@@ -129,42 +140,52 @@ module hv_load
     endcase
   end
 
-  assign to_edge = 5'(HV_BURST_BEATS) - 5'(addr_q[$clog2(HV_BUS_BYTES) +: $clog2(HV_BURST_BEATS)]);
-  assign burst   = left_q < 24'(to_edge) ? left_q[4:0] : to_edge;
-  assign l_req_valid_o    = rstate_q == RReq && left_q != 0 && used_q + 7'(burst) <= 7'(FifoBeats);
-  assign l_req_addr_o     = addr_q;
-  assign l_req_beats_m1_o = 4'(burst - 5'd1);
-  assign req_fire         = l_req_valid_o && l_req_ready_i;
+  assign full_left = bursts_q != 0;
+  assign any_left  = full_left || rest_q != 0;
+  assign make      = rstate_q == RReq && !req_valid_q && any_left && used_q <= 7'(FifoBeats - HV_BURST_BEATS);
+  assign l_req_valid_o    = req_valid_q;
+  assign l_req_addr_o     = {addr_q, 7'd0};
+  assign l_req_beats_m1_o = req_m1_q;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      rstate_q <= RIdle;
-      offer_q  <= 1'b0;
-      used_q   <= '0;
+      rstate_q    <= RIdle;
+      offer_q     <= 1'b0;
+      reached_q   <= 1'b0;
+      req_valid_q <= 1'b0;
+      used_q      <= '0;
     end else begin
-      used_q <= used_q + (req_fire ? 7'(burst) : 7'd0) - 7'(beat_pop);
+      used_q    <= used_q + (make ? (full_left ? 7'(HV_BURST_BEATS) : 7'(rest_q)) : 7'd0) - 7'(beat_pop);
+      reached_q <= rstate_q == RWait && n_compute_i >= desc.wait_compute && n_out_i >= desc.wait_out;
+      if (make) req_valid_q <= 1'b1;
+      else if (l_req_ready_i) req_valid_q <= 1'b0;
       if (take) offer_q <= 1'b0;
       unique case (rstate_q)
         RIdle: if (q_level_q != 0) rstate_q <= RRead;
         RRead: if (ridx_q == 2'd3) rstate_q <= RWait;
         RWait: begin
-          if (counts_ok) begin
+          if (reached_q) begin
             rstate_q <= RReq;
             offer_q  <= 1'b1;
           end
         end
-        default: if (left_q == 0 && !offer_q) rstate_q <= RIdle;
+        default: if (!any_left && !req_valid_q && !offer_q) rstate_q <= RIdle;
       endcase
     end
     ridx_q <= rstate_q == RRead ? ridx_q + 2'd1 : 2'd0;
     if (rstate_q == RRead) words_q[ridx_q] <= q_mem[{q_rptr_q, ridx_q}];
     if (rstate_q == RWait) begin
-      addr_q <= base + desc.addr;
-      left_q <= desc.beats;
-    end else if (req_fire) begin
-      addr_q <= addr_q + 32'(burst) * 32'(HV_BUS_BYTES);
-      left_q <= left_q - 24'(burst);
+      addr_q   <= 25'((base + desc.addr) >> 7);
+      bursts_q <= desc.beats[23:4];
+      rest_q   <= desc.beats[3:0];
+    end else begin
+      if (req_valid_q && l_req_ready_i) addr_q <= addr_q + 25'd1;
+      if (make) begin
+        if (full_left) bursts_q <= bursts_q - 20'd1;
+        else rest_q <= '0;
+      end
     end
+    if (!req_valid_q) req_m1_q <= full_left ? 4'(HV_BURST_BEATS - 1) : rest_q - 4'd1;
   end
 
   // --- Beats -------------------------------------------------------------------------------------------
@@ -182,188 +203,266 @@ module hv_load
   );
 
   // --- Unpacking ---------------------------------------------------------------------------------------
-  typedef enum logic [1:0] {UIdle, URun, UFlush} ustate_e;
+  typedef enum logic [2:0] {UIdle, UFirst, USecond, URun, UTail, UNeed, ULast, UFlush} ustate_e;
+  localparam int unsigned PieceDepth = 4;
+  localparam int unsigned PieceBytes = 14;     // of the longest piece
+
   ustate_e     ustate_q;
-  load_mode_e  mode_q;
+  logic        nhwc_q, planar_q;               // neither: RAW
   logic [15:0] base_q, s_q;
-  logic [19:0] p0_q, n_m1_q;
-  logic [11:0] chans_m1_q;
+  logic [19:0] p0_q;
   logic [3:0]  bytes_q;                        // bytes of one pixel or word, 1 .. 8
-  logic [3:0]  max_q;                          // pixels of one piece, 1 .. 8
+  logic [3:0]  max_q;                          // pixels of a full piece, 1 .. 8
+  logic [3:0]  adv_q;                          // bytes of a full piece, 8 .. 14
   logic [23:0] beats_q;                        // beats of the block not popped yet
-  logic [23:0] count_q;                        // pixels or words not taken out yet
-  logic [19:0] p_q, inner_q;                   // pixel; word within the group (PLANAR)
+  logic        beats_any_q, beats_one_q;       // beats_q != 0, beats_q == 1
+
+  // The piece that is taken out next, the one behind it, and what is left with them.
+  logic [23:0] left_q;                         // pixels or words not taken out yet
+  logic [4:0]  limit_q;                        // max_q times 1 in UFirst, 2 in USecond, 3 from then
+  logic        full_q, last_q;                 // left_q >= max_q, left_q == max_q
+  logic        full2_q, last2_q;               // the same with 2 * max_q: of the piece behind
+  logic        reach, equal;                   // left_q against limit_q
+  logic [2:0]  off_q, off2_q;                  // bytes of the oldest beat taken before this piece, the next
+  logic [1:0]  need_q, drop_q;                 // beats up to its end; beats taken whole with it
+  logic [4:0]  end2;                           // bytes up to the end of the piece behind
+  logic [3:0]  pixels_q;                       // of this piece
+  logic [3:0]  tail_q;                         // bytes of the last piece, when it is not full
+  logic        take_q, take_d, take_last;      // this cycle takes the piece out
+  logic        take_win_q;                     // take_q for the window
+  logic [$clog2(PieceDepth):0] piece_level;
+  logic        piece_empty;
+
+  // Where it goes.
+  logic [19:0] p_q;                            // pixel
+  logic [19:0] again_q, inner_q;               // inner loop of NHWC (groups) and PLANAR (pixels): counts down
+  logic        again_zero_q, wrap_q;           // again_q == 0, inner_q == 0
   logic [11:0] g_q;
   logic [16:0] grow_q;                         // first row of the group, bit 16: beyond all memories
 
   logic [2:0][63:0] win_q;                     // oldest beat first
-  logic [1:0]  win_n_q;                        // beats in the window
-  logic [2:0]  off_q;                          // bytes of the oldest beat already taken
-
-  logic        out_valid_q, out_last_q, out_bad_q;
-  logic        out_free, piece_ok, piece_take, piece_last;
-  logic [3:0]  pixels;                         // of this piece
-  logic [6:0]  need;                           // bytes up to the end of this piece
-  logic [3:0]  adv;                            // bytes taken, without end effects: max * bytes
-  logic [4:0]  off_next;
-  logic [1:0]  win_drop, win_keep;
-  logic        word_mode;
+  logic [1:0]  win_n_q, win_keep, win_next, need_next;
 
   // Too small for a hard multiplier, which synthesis would take.
-  function automatic logic [6:0] times(input logic [3:0] a, input logic [3:0] b);
-    return (b[0] ? 7'(a) : 7'd0) + (b[1] ? 7'(a) << 1 : 7'd0) + (b[2] ? 7'(a) << 2 : 7'd0) + (b[3] ? 7'(a) << 3 : 7'd0);
+  function automatic logic [3:0] times(input logic [2:0] a, input logic [2:0] b);
+    return (b[0] ? 4'(a) : 4'd0) + (b[1] ? 4'(a) << 1 : 4'd0) + (b[2] ? 4'(a) << 2 : 4'd0);
+  endfunction
+  function automatic logic [1:0] beats_of(input logic [4:0] bytes);  // 1 .. 21
+    return bytes[4:3] + 2'(bytes[2:0] != 0);
   endfunction
 
-  assign take      = ustate_q == UIdle && offer_q;
-  assign word_mode = mode_q != LM_RAW;
-  assign out_free  = !out_valid_q || (wr_ready_i && !out_bad_q);
+  assign take      = ustate_q == UIdle && offer_q && piece_empty;
+  assign reach     = left_q >= 24'(limit_q);
+  assign equal     = left_q == 24'(limit_q);
+  assign end2      = 5'(off2_q) + 5'(adv_q);
+  assign take_last = take_q && (last_q || ustate_q == ULast);
 
-  assign piece_last = count_q <= 24'(max_q);
-  assign pixels     = piece_last ? count_q[3:0] : max_q;
-  assign need       = 7'(off_q) + times(pixels, bytes_q);
-  assign piece_ok   = ustate_q == URun && need <= {2'b00, win_n_q, 3'b000};
-  assign piece_take = piece_ok && out_free;
-  assign adv        = 4'(times(max_q, bytes_q));  // at most 14
-  assign off_next   = 5'(off_q) + 5'(adv);
+  // A full piece takes a beat at least. Behind the last piece the window is empty.
+  assign win_keep  = take_q ? win_n_q - drop_q : win_n_q;
+  assign beat_pop  = !beat_empty && beats_any_q && (win_n_q != 2'd3 || take_q);
+  assign win_next  = win_keep + 2'(beat_pop);
+  assign need_next = take_q ? beats_of(end2) : need_q;
 
   always_comb begin
-    win_drop = 2'd0;
-    if (piece_take && !piece_last) win_drop = off_next[4:3];
-    win_keep = win_n_q - win_drop;
     unique case (ustate_q)
-      URun:    beat_pop = !beat_empty && beats_q != 0 && win_keep != 2'd3;
-      UFlush:  beat_pop = !beat_empty && beats_q != 0;
-      default: beat_pop = 1'b0;
+      URun:    take_d = take_q ? full2_q : full_q;
+      ULast:   take_d = !take_q;
+      default: take_d = 1'b0;
     endcase
+    if (win_next < need_next || piece_level > 3'(PieceDepth - 2)) take_d = 1'b0;
   end
+
+  // A register of its own: without the mark synthesis makes one of both.
+  (* keep *) always_ff @(posedge clk_i) take_win_q <= rst_ni && take_d;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
-      ustate_q <= UIdle;
-      win_n_q  <= '0;
+      ustate_q    <= UIdle;
+      win_n_q     <= '0;
+      take_q      <= 1'b0;
+      beats_any_q <= 1'b0;
     end else begin
+      take_q <= take_d;
       unique case (ustate_q)
-        UIdle:   if (offer_q) ustate_q <= URun;
-        URun:    if (piece_take && piece_last) ustate_q <= UFlush;
-        default: if (beats_q == 0) ustate_q <= UIdle;
+        UIdle:   if (take) ustate_q <= UFirst;
+        UFirst:  ustate_q <= USecond;
+        USecond: ustate_q <= URun;
+        URun: begin
+          if (take_q && last_q) ustate_q <= UFlush;
+          else if (take_q ? !full2_q : !full_q) ustate_q <= UTail;
+        end
+        UTail:   ustate_q <= UNeed;
+        UNeed:   ustate_q <= ULast;
+        ULast:   if (take_q) ustate_q <= UFlush;
+        default: if (!beats_any_q) ustate_q <= UIdle;
       endcase
-      if (ustate_q == URun) win_n_q <= win_keep + 2'(beat_pop);
-      else win_n_q <= '0;
+      if (ustate_q == UIdle || ustate_q == UFlush || take_last) win_n_q <= '0;
+      else win_n_q <= win_next;
+      if (take) beats_any_q <= 1'b1;
+      else if (beat_pop && beats_one_q) beats_any_q <= 1'b0;
     end
 
     if (take) begin
-      mode_q     <= load_mode_e'(desc.mode);
-      base_q     <= desc.dst_base;
-      s_q        <= desc.dst_s;
-      p0_q       <= desc.p0;
-      n_m1_q     <= desc.n - 20'd1;
-      chans_m1_q <= desc.chans - 12'd1;
-      beats_q    <= desc.beats;
-      count_q    <= desc.count;
-      p_q        <= desc.p0;
-      g_q        <= '0;
-      inner_q    <= '0;
-      grow_q     <= {1'b0, desc.dst_base};
-      off_q      <= '0;
-      bytes_q    <= 4'd8;
-      max_q      <= 4'd1;
+      nhwc_q      <= desc.mode == LM_NHWC;
+      planar_q    <= desc.mode == LM_PLANAR;
+      base_q      <= desc.dst_base;
+      s_q         <= desc.dst_s;
+      p0_q        <= desc.p0;
+      again_q     <= (desc.mode == LM_PLANAR ? desc.n : 20'(desc.chans)) - 20'd1;
+      beats_q     <= desc.beats;
+      beats_one_q <= desc.beats == 24'd1;
+      left_q      <= desc.count;
+      p_q         <= desc.p0;
+      g_q         <= '0;
+      grow_q      <= {1'b0, desc.dst_base};
+      bytes_q     <= 4'd8;
+      max_q       <= 4'd1;
+      limit_q     <= 5'd1;
+      adv_q       <= 4'd8;
       if (desc.mode == LM_RAW) begin
         bytes_q <= desc.chans[3:0];
         unique case (desc.chans[3:0])
-          4'd1:    max_q <= 4'd8;
-          4'd2:    max_q <= 4'd4;
-          4'd3:    max_q <= 4'd3;
-          4'd4, 4'd5, 4'd6, 4'd7: max_q <= 4'd2;
-          default: max_q <= 4'd1;
+          4'd1:    {max_q, limit_q, adv_q} <= {4'd8, 5'd8, 4'd8};
+          4'd2:    {max_q, limit_q, adv_q} <= {4'd4, 5'd4, 4'd8};
+          4'd3:    {max_q, limit_q, adv_q} <= {4'd3, 5'd3, 4'd9};
+          4'd4:    {max_q, limit_q, adv_q} <= {4'd2, 5'd2, 4'd8};
+          4'd5:    {max_q, limit_q, adv_q} <= {4'd2, 5'd2, 4'd10};
+          4'd6:    {max_q, limit_q, adv_q} <= {4'd2, 5'd2, 4'd12};
+          4'd7:    {max_q, limit_q, adv_q} <= {4'd2, 5'd2, 4'd14};
+          default: {max_q, limit_q, adv_q} <= {4'd1, 5'd1, 4'd8};
         endcase
       end
     end else begin
-      if (beat_pop) beats_q <= beats_q - 24'd1;
-      if (piece_take) begin
-        count_q <= count_q - 24'(pixels);
-        off_q   <= off_next[2:0];
-        unique case (mode_q)
-          LM_NHWC: begin
-            if (g_q == chans_m1_q) begin
-              p_q    <= p_q + 20'd1;
-              g_q    <= '0;
-              grow_q <= {1'b0, base_q};
-            end else begin
-              g_q    <= g_q + 12'd1;
-              grow_q <= {grow_q[16], 16'd0} | (17'(grow_q[15:0]) + 17'(s_q));
-            end
-          end
-          LM_PLANAR: begin
-            if (inner_q == n_m1_q) begin
-              p_q     <= p0_q;
-              inner_q <= '0;
-              g_q     <= g_q + 12'd1;
-              grow_q  <= {grow_q[16], 16'd0} | (17'(grow_q[15:0]) + 17'(s_q));
-            end else begin
-              p_q     <= p_q + 20'd1;
-              inner_q <= inner_q + 20'd1;
-            end
-          end
-          default: p_q <= p_q + 20'(pixels);
-        endcase
+      if (beat_pop) begin
+        beats_q     <= beats_q - 24'd1;
+        beats_one_q <= beats_q == 24'd2;
+      end
+      if (ustate_q == UFirst || ustate_q == USecond) limit_q <= limit_q + 5'(max_q);
+      if (take_q) begin
+        left_q  <= left_q - 24'(max_q);
+        inner_q <= wrap_q ? again_q : inner_q - 20'd1;
+        wrap_q  <= wrap_q ? again_zero_q : inner_q == 20'd1;
+        if (planar_q && wrap_q) p_q <= p0_q;
+        else p_q <= p_q + (planar_q ? 20'd1 : nhwc_q ? 20'(wrap_q) : 20'(max_q));
+        if (nhwc_q && wrap_q) begin
+          g_q    <= '0;
+          grow_q <= {1'b0, base_q};
+        end else if (nhwc_q || (planar_q && wrap_q)) begin
+          g_q    <= g_q + 12'd1;
+          grow_q <= {grow_q[16], 16'd0} | (17'(grow_q[15:0]) + 17'(s_q));
+        end
       end
     end
 
-    // The window: drop from the front, append behind what is kept.
-    if (ustate_q == URun) begin
-      for (int unsigned i = 0; i < 3; i++) begin
-        if (32'(win_keep) == i) win_q[i] <= beat;
-        else if (i + 32'(win_drop) < 3) win_q[i] <= win_q[2'(i + 32'(win_drop))];
-      end
+    if (ustate_q == UFirst) begin
+      {full_q, last_q} <= {reach, equal};
+      inner_q      <= again_q;
+      again_zero_q <= again_q == 0;
+      wrap_q       <= again_q == 0;
+      {off_q, off2_q} <= {3'd0, adv_q[2:0]};
+      need_q       <= beats_of(5'(adv_q));
+      drop_q       <= 2'd1;
+      pixels_q     <= max_q;
+    end else if (take_q) begin
+      {full_q, last_q} <= {full2_q, last2_q};
+      {off_q, off2_q}  <= {off2_q, end2[2:0]};
+      need_q           <= beats_of(end2);
+      drop_q           <= end2[4:3];
+    end else if (ustate_q == UNeed) begin
+      need_q   <= beats_of(5'(off_q) + 5'(tail_q));
+      pixels_q <= left_q[3:0];
     end
+    if (ustate_q == USecond || take_q) {full2_q, last2_q} <= {reach, equal};
+    tail_q <= times(left_q[2:0], bytes_q[2:0]);
+
+    // The window: drop from the front, append behind what is kept. What is behind the kept beats has no meaning.
+    if (take_win_q || win_n_q == 0) begin
+      if (!take_win_q || win_n_q == drop_q) win_q[0] <= beat;
+      else win_q[0] <= drop_q[1] ? win_q[2] : win_q[1];
+    end
+    if (take_win_q || !win_n_q[1]) win_q[1] <= take_win_q && win_n_q == 2'd3 && !drop_q[1] ? win_q[2] : beat;
+    if (take_win_q || win_n_q != 2'd3) win_q[2] <= beat;
   end
 
-  // --- Output register -----------------------------------------------------------------------------------
-  logic [13:0][7:0] bytes;                     // the window from the first byte not taken
-  logic [7:0][63:0] words;
-  logic [Lb:0]      last_bank;
-  logic [17:0]      first_row, last_row;
+  // --- Piece FIFO ----------------------------------------------------------------------------------------
+  typedef struct packed {
+    logic        bad;                          // with a row beyond the memory
+    logic        last;
+    logic [7:0]  mask;
+    logic [19:0] p;
+    logic [9:0]  g;
+    logic [15:0] row;
+    logic [PieceBytes-1:0][7:0] data;
+  } piece_t;
+
+  piece_t      piece, head;
+  logic        piece_pop;
+  logic [Lb:0] last_bank;
+  logic [17:0] first_row;
+
+  assign last_bank = (Lb+1)'(p_q[Lb-1:0]) + (Lb+1)'(pixels_q) - (Lb+1)'(1);
+  assign first_row = 18'(grow_q) + 18'(p_q[19:Lb]);
 
   always_comb begin
-    for (int unsigned i = 0; i < 14; i++) begin
-      bytes[i] = 8'(192'(win_q) >> (8 * (i + 32'(off_q))));
-    end
+    piece.bad   = first_row >= 18'(HV_ACT_ROWS) || (last_bank[Lb] && first_row == 18'(HV_ACT_ROWS - 1));
+    piece.last  = take_last;
+    piece.mask  = 8'((9'd1 << pixels_q) - 9'd1);
+    piece.p     = p_q;
+    piece.g     = g_q[9:0];
+    piece.row   = first_row[15:0];
+    for (int unsigned i = 0; i < PieceBytes; i++) piece.data[i] = 8'(192'(win_q) >> (8 * (i + 32'(off_q))));
+  end
+
+  /* verilator lint_off PINCONNECTEMPTY */     // the level says it
+  ks_fifo #(
+    .Width($bits(piece_t)),
+    .Depth(PieceDepth)
+  ) u_pieces (
+    .clk_i, .rst_ni,
+    .push_i(take_q), .wdata_i(piece), .full_o(),
+    .pop_i(piece_pop), .rdata_o(head), .empty_o(piece_empty), .level_o(piece_level)
+  );
+  /* verilator lint_on PINCONNECTEMPTY */
+
+  // --- Output register -----------------------------------------------------------------------------------
+  logic        out_valid_q, out_last_q, out_bad_q, done_q;
+  logic        out_free;
+  logic [7:0]  mask_q;
+  logic [19:0] out_p_q;
+  logic [9:0]  out_g_q;
+  logic [15:0] out_row_q;
+  logic [7:0][63:0] words, out_data_q;
+
+  always_comb begin
     words = '0;
     for (int unsigned i = 0; i < 8; i++) begin
       for (int unsigned k = 0; k < 8; k++) begin
-        // Byte k of pixel i lies at i * c + k; a piece has 14 bytes at most.
+        // Byte k of pixel i lies at i * c + k.
         for (int unsigned c = k + 1; c <= 8; c++) begin
-          if (32'(bytes_q) == c && i * c + k < 14) words[i][8*k +: 8] = bytes[i*c+k];
+          if (32'(bytes_q) == c && i * c + k < PieceBytes) words[i][8*k +: 8] = head.data[i*c+k];
         end
       end
     end
   end
 
-  assign last_bank = (Lb+1)'(p_q[Lb-1:0]) + (Lb+1)'(pixels) - (Lb+1)'(1);
-  assign first_row = 18'(grow_q) + 18'(p_q[19:Lb]);
-  assign last_row  = first_row + 18'(last_bank[Lb]);
-
-  logic [7:0]  mask_q;
-  logic [19:0] out_p_q;
-  logic [9:0]  out_g_q;
-  logic [15:0] out_row_q;
-  logic [7:0][63:0] out_data_q;
+  assign out_free  = !out_valid_q || (wr_ready_i && !out_bad_q);
+  assign piece_pop = !piece_empty && out_free;
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
       out_valid_q <= 1'b0;
-    end else if (piece_take) begin
-      out_valid_q <= 1'b1;
-    end else if (out_free) begin
-      out_valid_q <= 1'b0;
+      done_q      <= 1'b0;
+    end else begin
+      if (out_free) out_valid_q <= !piece_empty;
+      done_q <= wr_valid_o && wr_ready_i && out_last_q;
     end
-    if (piece_take) begin
-      out_last_q <= piece_last;
-      out_bad_q  <= last_row >= 18'(HV_ACT_ROWS);
-      mask_q     <= 8'((9'd1 << pixels) - 9'd1);
-      out_p_q    <= p_q;
-      out_g_q    <= g_q[9:0];
-      out_row_q  <= first_row[15:0];
+    if (out_free) begin
+      out_last_q <= head.last;
+      out_bad_q  <= head.bad;
+      mask_q     <= head.mask;
+      out_p_q    <= head.p;
+      out_g_q    <= head.g;
+      out_row_q  <= head.row;
       out_data_q <= words;
     end
   end
@@ -375,17 +474,22 @@ module hv_load
   assign wr_row_o    = out_row_q;
   assign wr_data_o   = out_data_q;
   assign range_err_o = out_valid_q && out_bad_q;
-  assign done_o      = wr_valid_o && wr_ready_i && out_last_q;
-  assign idle_o      = q_level_q == 0 && rstate_q == RIdle && ustate_q == UIdle && !out_valid_q;
+  assign done_o      = done_q;
+  assign idle_o      = q_level_q == 0 && rstate_q == RIdle && ustate_q == UIdle && piece_empty && !out_valid_q &&
+                       !done_q;
 
   // Beats come only into room that was set aside, and no more than asked for.
   `KS_ASSERT(BeatRoom, !(l_rsp_valid_i && beat_full))
   `KS_ASSERT(UsedInRange, used_q <= 7'(FifoBeats) && beat_level <= used_q)
   `KS_ASSUME(BeatAsked, !l_rsp_valid_i || beat_level < used_q)
   `KS_ASSUME(QueueRoom, !(q_full_write && q_level_q == 3'(QDepth)))
-  `KS_ASSERT(WindowInRange, win_drop <= win_n_q)
+  // A piece is taken out when it is there, and a full one takes one or two beats.
+  `KS_ASSERT(PieceThere, !take_q || need_q <= win_n_q)
+  `KS_ASSERT(WindowInRange, !(take_q && ustate_q == URun) || (drop_q != 0 && drop_q <= win_n_q && !drop_q[0] == drop_q[1]))
   // A word is one beat: the window never holds a part of one.
-  `KS_ASSERT(WholeWords, !(ustate_q == URun && word_mode) || off_q == 0)
+  `KS_ASSERT(WholeWords, !(ustate_q == URun && (nhwc_q || planar_q)) || off_q == 0)
+  // A burst of 16 beats ends at a multiple of 128.
+  `KS_ASSUME(Aligned, rstate_q != RReq || (desc.addr[6:0] == 0 && base[6:0] == 0))
 
 endmodule
 

@@ -3,14 +3,19 @@
 //
 // Weight prefetcher, weight ring and weight sequencer.
 //
-// Prefetcher: takes weight segments (address, ring words) from a queue of 16 and requests bursts
-// that end at multiples of 128 bytes as long as the ring has room for them, layers ahead of use.
+// Prefetcher: takes weight segments (address, ring words) from a queue of 16 and requests bursts of 16 beats,
+// the last one what is left (segments begin at multiples of 128 bytes), as long as the ring has room for
+// them, layers ahead of use. A segment taken in cycle t is prepared for a burst in t+1; in t+2 or the first
+// later cycle with room the burst is made, and req_valid_o is high from the next until it is accepted; the
+// cycle after that prepares the next. Words released in cycle t make room from t+2.
 // Ring: HV_RING_WORDS words of 4*WB bytes, each written with its last beat.
 // Sequencer: per layer, per output-channel tile: 2G+1 parameter words into the parameter banks, then
 // the weight words once per pixel tile into a FIFO of 16 words for the array. One word per cycle;
 // it waits for words not yet fetched, for room in the FIFO, and before the parameters of a
 // tile until the requantisation of the tile before the previous one has finished (two banks).
-// Timing: a word requested in cycle t is in the parameter bank or at the FIFO from cycle t+2.
+// Timing: a word requested in cycle t is in the parameter bank or at the FIFO from cycle t+2. A word whose last
+// beat comes with rsp_valid_i in cycle t can be requested from t+3. A place of the FIFO that wpop_i frees in
+// cycle t can be given to a word requested from t+2.
 
 `default_nettype none
 
@@ -61,67 +66,89 @@ module hv_wring
 
   localparam int unsigned CntW = 21;             // pointers count words modulo 2^21
   localparam int unsigned SegDepth = 16;
-  localparam int unsigned BeatBytes = HV_BUS_BYTES;
   localparam int unsigned BurstBeats = 16;
   localparam int unsigned BeatSel = $clog2(RwBeats);
 
   // --- Segment queue and prefetcher -----------------------------------------------------------
+  localparam int unsigned WordSel = $clog2(BurstBeats) - BeatSel;  // words of a full burst, as bits
+
   logic [51:0] seg_mem [SegDepth];
   logic [3:0]  seg_w_q, seg_r_q;
   logic [4:0]  seg_n_q;
-  logic        cur_q;                            // a segment is being requested
-  logic [31:0] cur_addr_q;
-  logic [22:0] cur_beats_q;
-  logic [CntW-1:0] alloc_q, wr_q, rel_q;         // words requested, received, released
+  logic        seg_idle_q;
+  logic        cur_q;                            // bursts of a segment are still to be made
+  logic [31:7] addr_q;
+  logic [19-WordSel:0] bursts_q;                 // full ones still to be made
+  logic [WordSel-1:0]  rest_q;                   // words of the burst after them
+  logic        prepared_q;                       // these describe the next burst:
+  logic [WordSel:0] words_q;                     //   its words
+  logic        full_q, end_q;                    //   a full one; the segment's last one
+  logic        req_valid_q;
+  logic [3:0]  req_m1_q;
+  logic [CntW-1:0] alloc_q, wr_q;                // words asked for, received
+  logic [RingAw:0] rel_q, rel_before_q;          // words released; up to the cycle before
+  logic [RingAw:0] used_q;                       // asked for and not released
   logic [BeatSel-1:0] beat_q;
-  logic [4:0]  to_edge, burst;
-  logic [CntW-1:0] burst_words, used;
-  logic        seg_pop, req_fire;
+  logic        seg_pop, many_free, make;
 
-  always_comb begin
-    to_edge = 5'(BurstBeats) - 5'(cur_addr_q[$clog2(BeatBytes) +: 4]);
-    burst = (cur_beats_q < 23'(to_edge)) ? cur_beats_q[4:0] : to_edge;
-    burst_words = CntW'(burst) >> BeatSel;
-    used = alloc_q - rel_q;
-    req_valid_o = cur_q && (used + burst_words <= CntW'(HV_RING_WORDS));
-    req_addr_o = cur_addr_q;
-    req_beats_m1_o = 4'(burst - 5'd1);
-  end
-  assign req_fire   = req_valid_o && req_ready_i;
-  assign seg_pop    = !cur_q && seg_n_q != 0;
+  // The ring has a power of two words: more than a full burst of them is free, or some up to that.
+  assign many_free  = !(&used_q[RingAw-1:WordSel]);
+  assign make       = prepared_q && !used_q[RingAw] &&
+                      (many_free || (WordSel+1)'(used_q[WordSel-1:0]) + words_q <= (WordSel+1)'(1 << WordSel));
+  assign seg_pop    = !cur_q && !req_valid_q && seg_n_q != 0;
   assign seg_room_o = seg_n_q < 5'(SegDepth);
-  assign seg_idle_o = !cur_q && seg_n_q == 0 && alloc_q == wr_q;
+  assign seg_idle_o = seg_idle_q;
+  assign req_valid_o    = req_valid_q;
+  assign req_addr_o     = {addr_q, 7'd0};
+  assign req_beats_m1_o = req_m1_q;
 
   always_ff @(posedge clk_i) begin
     if (seg_push_i) seg_mem[seg_w_q] <= {seg_words_i, seg_addr_i};
+    seg_idle_q <= !cur_q && !req_valid_q && seg_n_q == 0 && alloc_q == wr_q;
     if (!rst_ni || start_i) begin
-      seg_w_q <= '0;
-      seg_r_q <= '0;
-      seg_n_q <= '0;
-      cur_q   <= 1'b0;
-      alloc_q <= '0;
-      wr_q    <= '0;
-      beat_q  <= '0;
+      seg_w_q      <= '0;
+      seg_r_q      <= '0;
+      seg_n_q      <= '0;
+      cur_q        <= 1'b0;
+      prepared_q   <= 1'b0;
+      req_valid_q  <= 1'b0;
+      alloc_q      <= '0;
+      wr_q         <= '0;
+      used_q       <= '0;
+      rel_before_q <= '0;
+      beat_q       <= '0;
     end else begin
       seg_n_q <= seg_n_q + 5'(seg_push_i) - 5'(seg_pop);
       if (seg_push_i) seg_w_q <= seg_w_q + 4'd1;
       if (seg_pop) begin
         seg_r_q <= seg_r_q + 4'd1;
         cur_q   <= 1'b1;
+      end else if (make && end_q) begin
+        cur_q <= 1'b0;
       end
-      if (req_fire) begin
-        alloc_q <= alloc_q + burst_words;
-        if (cur_beats_q == 23'(burst)) cur_q <= 1'b0;
-      end
+      prepared_q <= cur_q && !req_valid_q && !make;
+      if (make) req_valid_q <= 1'b1;
+      else if (req_ready_i) req_valid_q <= 1'b0;
+      if (make) alloc_q <= alloc_q + CntW'(words_q);
+      rel_before_q <= rel_q;
+      used_q <= used_q + (make ? (RingAw+1)'(words_q) : '0) - (rel_q - rel_before_q);
       if (rsp_valid_i) begin
         beat_q <= beat_q + BeatSel'(1);
         if (beat_q == BeatSel'(RwBeats - 1)) wr_q <= wr_q + CntW'(1);
       end
     end
-    if (seg_pop) {cur_beats_q, cur_addr_q} <= {23'(seg_mem[seg_r_q][51:32]) << BeatSel, seg_mem[seg_r_q][31:0]};
-    if (req_fire) begin
-      cur_addr_q  <= cur_addr_q + 32'(burst) * BeatBytes;
-      cur_beats_q <= cur_beats_q - 23'(burst);
+    if (seg_pop) begin
+      {bursts_q, rest_q} <= seg_mem[seg_r_q][51:32];
+      addr_q             <= seg_mem[seg_r_q][31:7];
+    end else begin
+      if (req_valid_q && req_ready_i) addr_q <= addr_q + 25'd1;
+      if (make && full_q) bursts_q <= bursts_q - (20-WordSel)'(1);
+    end
+    if (!prepared_q) begin
+      full_q   <= bursts_q != 0;
+      end_q    <= bursts_q == 0 || (bursts_q == 1 && rest_q == 0);
+      words_q  <= bursts_q != 0 ? (WordSel+1)'(1 << WordSel) : (WordSel+1)'(rest_q);
+      if (!req_valid_q) req_m1_q <= bursts_q != 0 ? 4'(BurstBeats - 1) : 4'(5'(rest_q) << BeatSel) - 4'd1;
     end
   end
 
@@ -159,30 +186,57 @@ module hv_wring
   assign ring_rdata = half_rdata[half_q];
 
   // --- Sequencer --------------------------------------------------------------------------------
-  typedef enum logic [1:0] {Idle, Guard, Param, Weight} state_e;
+  typedef enum logic [3:0] {Idle = 4'b0001, Guard = 4'b0010, Param = 4'b0100, Weight = 4'b1000} state_e;
   state_e state_q;
 
   logic [CntW-1:0] seg_base_q, seg_next_q, tile_base_q;
-  logic [9:0]  oct_q;
-  logic [15:0] ptile_q, word_q;
+  // Of the layer, ready when Guard has passed: words and pixel tiles, less one, and whether that is zero.
+  logic [15:0] kwords_m1_q;
+  logic        kwords_one_q, nptile_one_q;
+  // Still to come behind the present tile, pixel tile, word; whether the present one is the last.
+  logic [9:0]  octs_q;
+  logic [15:0] ptiles_q, words_left_q;
+  logic        oct_last_q, ptile_last_q, word_last_q;
   logic [3:0]  par_q, par_last;
   logic        bank_q;
   logic [1:0]  open_q;                           // parameter banks in use
-  logic        avail, fifo_credit, word_last, ptile_last, oct_last;
+  // Words received and not read: of those received up to the cycle before the last one.
+  logic signed [CntW:0] lead_q, lead_guard;
+  logic        avail_q;                          // lead_q > 0
+  logic        rx_q;                             // wr_q moved at the end of the cycle before
+  logic [4:0]  held_q;                           // words in the FIFO and on the way to it
+  logic        credit_q;                         // there is a place for another
+  logic        rd_weight, rewind, tile_end;
 
-  assign avail = $signed(wr_q - rd_q) > 0;
-  assign par_last = 4'(2 << desc_i.glog);        // 2G
-  assign word_last  = word_q == desc_i.kwords - 16'd1;
-  assign ptile_last = ptile_q == desc_i.nptile_m1;
-  assign oct_last   = oct_q == desc_i.noct_m1;
+  assign par_last  = 4'(2 << desc_i.glog);       // 2G
+  assign rd_weight = state_q[3] && avail_q && credit_q;     // one-hot: Weight
+  assign rd_en     = rd_weight || (state_q[2] && avail_q);  // Param
+  assign rewind    = rd_weight && word_last_q && !ptile_last_q;
+  assign tile_end  = rd_weight && word_last_q && ptile_last_q;
+  assign lead_guard = (CntW+1)'(signed'(CntW'(wr_q - rd_q)));
 
-  always_comb begin
-    rd_en = 1'b0;
-    unique case (state_q)
-      Param:   rd_en = avail;
-      Weight:  rd_en = avail && fifo_credit;
-      default: rd_en = 1'b0;
-    endcase
+  always_ff @(posedge clk_i) begin
+    rx_q <= wr_word;
+    if (state_q[1]) begin  // Guard
+      lead_q  <= lead_guard;
+      avail_q <= lead_guard > 0;
+    end else begin
+      lead_q  <= lead_q + (rewind ? (CntW+1)'(kwords_m1_q) : {(CntW+1){rd_en}}) + (CntW+1)'(rx_q);
+      // A word is read only when there is one, so those of the tile are there after the first pass.
+      avail_q <= rewind || (lead_q >= 0 && (lead_q > 1 || (lead_q == 1 && !rd_en) || rx_q));
+    end
+    if (!rst_ni || start_i) begin
+      held_q   <= '0;
+      credit_q <= 1'b0;
+    end else begin
+      held_q   <= held_q + 5'(rd_weight) - 5'(wpop_i);
+      credit_q <= held_q + 5'(rd_weight) < 5'd16;
+    end
+    if (state_q[1]) begin  // Guard
+      kwords_m1_q  <= desc_i.kwords - 16'd1;
+      kwords_one_q <= desc_i.kwords == 16'd1;
+      nptile_one_q <= desc_i.nptile_m1 == 0;
+    end
   end
 
   // Destination of the word that leaves the memory in this cycle.
@@ -201,15 +255,16 @@ module hv_wring
       dst_weight_q <= 1'b0;
       dst_param_q  <= 1'b0;
     end else begin
-      dst_weight_q <= rd_en && state_q == Weight;
-      dst_param_q  <= rd_en && state_q == Param;
-      open_q <= open_q + 2'(state_q == Guard && open_q != 2'd2) - 2'(oct_drained_i);
+      dst_weight_q <= rd_weight;
+      dst_param_q  <= state_q[2] && avail_q;
+      open_q <= open_q + 2'(state_q[1] && open_q != 2'd2) - 2'(oct_drained_i);
       if (rd_en) rd_q <= rd_q + CntW'(1);
-      unique case (state_q)
+      case (state_q)
         Idle: begin
           if (layer_start_i) begin
-            state_q <= Guard;
-            oct_q   <= '0;
+            state_q    <= Guard;
+            octs_q     <= desc_i.noct_m1;
+            oct_last_q <= desc_i.noct_m1 == 0;
             if (desc_i.wnew) begin
               seg_base_q <= seg_next_q;
               seg_next_q <= seg_next_q + CntW'(desc_i.wwords);
@@ -220,45 +275,48 @@ module hv_wring
           end
         end
         Guard: begin
-          par_q <= '0;
           if (open_q != 2'd2) state_q <= Param;
         end
         Param: begin
-          if (rd_en) begin
-            par_q <= par_q + 4'd1;
-            if (par_q == par_last) begin
-              state_q     <= Weight;
-              tile_base_q <= rd_q + CntW'(1);
-              ptile_q     <= '0;
-              word_q      <= '0;
-              bank_q      <= !bank_q;
-            end
+          if (rd_en && par_q == par_last) begin
+            state_q <= Weight;
+            bank_q  <= !bank_q;
           end
         end
         Weight: begin
-          if (rd_en) begin
-            word_q <= word_q + 16'd1;
-            if (word_last) begin
-              word_q  <= '0;
-              ptile_q <= ptile_q + 16'd1;
-              if (!ptile_last) begin
-                rd_q <= tile_base_q;
-              end else begin
-                oct_q <= oct_q + 10'd1;
-                if (desc_i.wrel) rel_q <= rd_q + CntW'(1);
-                state_q <= oct_last ? Idle : Guard;
-              end
-            end
+          if (rewind) rd_q <= tile_base_q;
+          if (tile_end) begin
+            octs_q     <= octs_q - 10'd1;
+            oct_last_q <= octs_q == 10'd1;
+            if (desc_i.wrel) rel_q <= (RingAw+1)'(rd_q) + (RingAw+1)'(1);
+            state_q <= oct_last_q ? Idle : Guard;
           end
         end
         default: state_q <= Idle;
       endcase
     end
+    if (state_q[1]) par_q <= '0;
+    else if (rd_en) par_q <= par_q + 4'd1;
+    if (state_q[2]) begin                          // Param: the last word is followed by the first of the weights
+      tile_base_q  <= rd_q + CntW'(1);
+      ptiles_q     <= desc_i.nptile_m1;
+      ptile_last_q <= nptile_one_q;
+    end else if (rewind) begin
+      ptiles_q     <= ptiles_q - 16'd1;
+      ptile_last_q <= ptiles_q == 16'd1;
+    end
+    if (state_q[2] || rewind) begin
+      words_left_q <= kwords_m1_q;
+      word_last_q  <= kwords_one_q;
+    end else if (rd_en) begin
+      words_left_q <= words_left_q - 16'd1;
+      word_last_q  <= words_left_q == 16'd1;
+    end
     dst_bank_q <= bank_q;
     dst_par_q  <= par_q;
   end
 
-  assign layer_done_o = state_q == Idle;
+  assign layer_done_o = state_q[0];
 
   // --- Parameter banks --------------------------------------------------------------------------
   logic [Wb-1:0][31:0] bias_mem [2*ParamGroups];
@@ -287,9 +345,9 @@ module hv_wring
   logic        narrow_q;                         // of the tile whose parameters came last
   logic [3:0]  f_w_q, f_r_q;
   logic [4:0]  f_n_q;
+  logic        wvalid_q;                         // f_n_q != 0
 
-  assign fifo_credit = f_n_q + 5'(dst_weight_q) < 5'd16;
-  assign wvalid_o = f_n_q != 0;
+  assign wvalid_o = wvalid_q;
   assign wdata_o  = fifo_mem[f_r_q];
   assign wnarrow_o = narrow_mem[f_r_q];
 
@@ -301,10 +359,12 @@ module hv_wring
       f_w_q <= '0;
       f_r_q <= '0;
       f_n_q <= '0;
+      wvalid_q <= 1'b0;
     end else begin
       if (dst_weight_q) f_w_q <= f_w_q + 4'd1;
       if (wpop_i) f_r_q <= f_r_q + 4'd1;
       f_n_q <= f_n_q + 5'(dst_weight_q) - 5'(wpop_i);
+      wvalid_q <= dst_weight_q || f_n_q > 5'd1 || (f_n_q == 5'd1 && !wpop_i);
     end
   end
 

@@ -258,6 +258,13 @@ private:
         pending_.push_back({burst.addr + 8 * i, cycle + timing_.latency});
       }
     }
+    if (m.done_o) { // of the piece accepted in the cycle before
+      done_cycles.push_back(cycle);
+      stable = stable && !pieces.empty() && piece_cycles.back() + 1 == cycle;
+      if (!pieces.empty()) {
+        pieces.back().last = true;
+      }
+    }
     if (m.wr_valid_o) {
       Piece piece;
       piece.mask = m.wr_mask_o;
@@ -276,15 +283,11 @@ private:
       held_ = piece;
       waiting_ = !m.wr_ready_i;
       if (m.wr_ready_i) {
-        piece.last = m.done_o != 0;
         pieces.push_back(piece);
         piece_cycles.push_back(cycle);
       }
     } else {
       stable = stable && !waiting_;
-    }
-    if (m.done_o) {
-      done_cycles.push_back(cycle);
     }
     range_errors += m.range_err_o;
   }
@@ -396,7 +399,7 @@ TEST(HvLoad, WaitCounts) {
   EXPECT_EQ(run(2, 40000), 0U);
   const std::uint64_t reached = bench.cycle();
   EXPECT_EQ(run(3, 40000), 1U);
-  EXPECT_EQ(bench.burst_cycles.at(0), reached + 1); // RWait in cycle t, request from t+1
+  EXPECT_EQ(bench.burst_cycles.at(0), reached + 3); // counts in cycle t, RReq t+2, request from t+3
   EXPECT_TRUE(bench.idle());
   EXPECT_EQ(bench.pieces.size(), 4U);
 }
@@ -412,14 +415,14 @@ TEST(HvLoad, CyclesAsStated) {
     bench.program.push_back(desc);
     ASSERT_TRUE(bench.run_until_idle(2000));
     const std::uint64_t queued = bench.queued_cycles.at(0);
-    // Queued t, RIdle t+1, RRead t+2 .. t+5, RWait t+6, RReq t+7.
-    EXPECT_EQ(bench.burst_cycles.at(0), queued + 7);
-    EXPECT_EQ(bench.burst_cycles.at(1), queued + 8);
-    // First beat `latency` later, at the write port three cycles after, then one word per cycle.
+    // Queued t, RIdle t+1, RRead t+2 .. t+5, RWait t+6 and t+7, RReq t+8.
+    EXPECT_EQ(bench.burst_cycles.at(0), queued + 9);
+    EXPECT_EQ(bench.burst_cycles.at(1), queued + 11);
+    // First beat `latency` later, at the write port four cycles after, then one word per cycle.
     for (std::size_t i = 0; i < bench.piece_cycles.size(); ++i) {
-      ASSERT_EQ(bench.piece_cycles[i], queued + 7 + latency + 3 + i);
+      ASSERT_EQ(bench.piece_cycles[i], queued + 9 + latency + 4 + i);
     }
-    EXPECT_EQ(bench.done_cycles.at(0), bench.piece_cycles.back());
+    EXPECT_EQ(bench.done_cycles.at(0), bench.piece_cycles.back() + 1);
   }
 }
 

@@ -37,7 +37,7 @@ constexpr u32 kBurstBeats = 16;
 constexpr u32 kDescBeats = 16;
 constexpr u32 kBeatsPerRingWord = 4;
 constexpr u32 kComputeQueue = 8, kLoadQueue = 4, kOutQueue = 4, kSegmentQueue = 16;
-constexpr u32 kBeatFifo = 64, kWeightFifo = 16, kWriteFifo = 32;
+constexpr u32 kBeatFifo = 64, kPieceFifo = 4, kWeightFifo = 16, kWriteFifo = 32;
 constexpr u32 kOperationQueue = 16, kSets = 16;
 constexpr u32 kOutstanding = 16;
 constexpr u32 kResponses = 63;      // write bursts without response
@@ -70,8 +70,7 @@ struct ComputeLayer {
 
 struct LoadBlock {
   LoadMode mode = LoadMode::kRaw;
-  u32 wait_compute = 0, wait_out = 0, first_beat = 0, beats = 0, p0 = 0, chans = 0, count = 0,
-      n = 0;
+  u32 wait_compute = 0, wait_out = 0, beats = 0, p0 = 0, chans = 0, count = 0, n = 0;
 };
 
 struct OutBlock {
@@ -172,8 +171,7 @@ Result<Program> reduce(const Package &package) {
     case DescOp::kLoad: {
       const auto d = contract::decode<LoadDesc>(words);
       program.load.push_back({static_cast<LoadMode>(d.mode), u(d.wait_compute), u(d.wait_out),
-                              beat_in_burst(d.addr), u(d.beats), u(d.p0), u(d.chans), u(d.count),
-                              u(d.n)});
+                              u(d.beats), u(d.p0), u(d.chans), u(d.count), u(d.n)});
       break;
     }
     case DescOp::kStore: {
@@ -338,121 +336,96 @@ struct Load {
   const std::vector<LoadBlock> *blocks = nullptr;
   const Geometry *geometry = nullptr;
 
-  // Queue and requests.
+  // Queue and requests. All blocks start at a multiple of 128 bytes.
   enum class Request : std::uint8_t { kIdle, kRead, kWait, kReq };
   u32 q_level = 0, q_index = 0; // q_index: block read next
   Request rstate = Request::kIdle;
   u32 ridx = 0, current = 0;
-  bool offer = false;
-  u32 addr = 0, left = 0, used = 0, fifo = 0; // addr: beat in its burst
+  bool offer = false, reached = false, req_valid = false;
+  u32 left_beats = 0, used = 0, fifo = 0, burst = 0;
   // Unpacking.
-  enum class Unpack : std::uint8_t { kIdle, kRun, kFlush };
+  enum class Unpack : std::uint8_t { kIdle, kFirst, kSecond, kRun, kTail, kNeed, kLast, kFlush };
   Unpack ustate = Unpack::kIdle;
   LoadMode mode = LoadMode::kRaw;
   u32 block = 0;
-  u32 p0 = 0, n = 0, chans = 0, bytes = 0, max = 0, beats = 0, count = 0;
-  u32 p = 0, inner = 0, g = 0, win_n = 0, off = 0;
+  u32 p0 = 0, n = 0, chans = 0, bytes = 0, max = 0, beats = 0, left = 0;
+  u32 p = 0, inner = 0, g = 0, win_n = 0, off = 0, need = 0;
+  bool take_piece = false; // take_q
+  // Piece FIFO, oldest at `piece_head`.
+  struct Piece {
+    u32 bank = 0, pixels = 0, block = 0;
+    bool last = false;
+  };
+  std::array<Piece, kPieceFifo> pieces{};
+  u32 piece_head = 0, piece_n = 0;
   // Output register.
-  bool out_valid = false, out_last = false;
-  u32 out_bank = 0, out_pixels = 0, out_block = 0;
+  bool out_valid = false, done = false;
+  Piece out;
 
   // Signals of this cycle.
-  u32 burst = 0, win_keep = 0, pixels = 0;
-  bool beat_pop = false, piece_take = false, piece_last = false, out_free = false;
+  u32 win_keep = 0;
+  bool beat_pop = false, take_next = false, out_free = false, fire = false;
 
   [[nodiscard]] bool room() const { return q_level < kLoadQueue; }
   [[nodiscard]] bool idle() const {
-    return q_level == 0 && rstate == Request::kIdle && ustate == Unpack::kIdle && !out_valid;
+    return q_level == 0 && rstate == Request::kIdle && ustate == Unpack::kIdle && piece_n == 0 &&
+           !out_valid && !done;
   }
-  [[nodiscard]] bool request() {
-    if (rstate != Request::kReq || left == 0)
-      return false;
-    burst = std::min(left, kBurstBeats - addr);
-    return used + burst <= kBeatFifo;
-  }
-  [[nodiscard]] bool begins(u32 n_compute, u32 n_out) const {
-    return rstate == Request::kWait && n_compute >= (*blocks)[current].wait_compute &&
-           n_out >= (*blocks)[current].wait_out;
-  }
+  [[nodiscard]] bool request() const { return req_valid; }
+  /// The last cycle in which the block waits.
+  [[nodiscard]] bool begins() const { return rstate == Request::kWait && reached; }
 
   void eval(bool wr_ready) {
     out_free = !out_valid || wr_ready;
-    beat_pop = false;
-    piece_take = false;
+    fire = out_valid && wr_ready;
     win_keep = win_n;
-    if (ustate == Unpack::kRun) {
-      piece_last = count <= max;
-      pixels = piece_last ? count : max;
-      piece_take = off + pixels * bytes <= 8 * win_n && out_free;
-      if (piece_take && !piece_last)
-        win_keep -= (off + max * bytes) / 8;
-      beat_pop = fifo != 0 && beats != 0 && win_keep != 3;
-    } else if (ustate == Unpack::kFlush) {
-      beat_pop = fifo != 0 && beats != 0;
+    u32 need_next = need;
+    if (take_piece) {
+      const u32 adv = max * bytes;
+      win_keep -= std::min(win_n, (off + adv) / 8);
+      need_next = ((off + adv) % 8 + adv + 7) / 8;
     }
+    beat_pop = fifo != 0 && beats != 0 && (win_n != 3 || take_piece);
+    take_next = false;
+    if (ustate == Unpack::kRun)
+      take_next = left >= (take_piece ? 2 * max : max);
+    else if (ustate == Unpack::kLast)
+      take_next = !take_piece;
+    take_next = take_next && win_keep + (beat_pop ? 1 : 0) >= need_next && piece_n + 2 <= kPieceFifo;
   }
 
   void tick(bool push, bool req_fire, bool beat, u32 n_compute, u32 n_out) {
     const bool pop = rstate == Request::kRead && ridx == 3;
-    const bool take = ustate == Unpack::kIdle && offer;
-    const bool begin = begins(n_compute, n_out);
-    used = used + (req_fire ? burst : 0) - (beat_pop ? 1 : 0);
+    const bool take = ustate == Unpack::kIdle && offer && piece_n == 0;
+    const bool make = rstate == Request::kReq && !req_valid && left_beats != 0 &&
+                      used + kBurstBeats <= kBeatFifo;
+
+    output();
+    unpack(take);
+
+    // Requests.
+    const bool over = left_beats == 0 && !req_valid && !offer;
+    used -= beat_pop ? 1 : 0;
     fifo = fifo + (beat ? 1 : 0) - (beat_pop ? 1 : 0);
-
-    // Unpacking and the output register first: both look at `offer` and at the block of the
-    // request side as they were.
-    if (piece_take) {
-      out_valid = true;
-      out_last = piece_last;
-      out_pixels = pixels;
-      out_block = block;
-      out_bank = p + geometry->skew(g);
-    } else if (out_free) {
-      out_valid = false;
+    if (req_fire)
+      req_valid = false;
+    if (make) {
+      burst = std::min(left_beats, kBurstBeats);
+      left_beats -= burst;
+      used += burst;
+      req_valid = true;
     }
-    const bool running = ustate == Unpack::kRun;
-    switch (ustate) {
-    case Unpack::kIdle:
-      if (offer)
-        ustate = Unpack::kRun;
-      break;
-    case Unpack::kRun:
-      if (piece_take && piece_last)
-        ustate = Unpack::kFlush;
-      break;
-    case Unpack::kFlush:
-      if (beats == 0)
-        ustate = Unpack::kIdle;
-      break;
-    }
-    win_n = running ? win_keep + (beat_pop ? 1 : 0) : 0;
-    if (take) {
-      const LoadBlock &b = (*blocks)[current];
-      block = current;
-      mode = b.mode;
-      p0 = p = b.p0;
-      n = b.n;
-      chans = b.chans;
-      beats = b.beats;
-      count = b.count;
-      g = inner = off = 0;
-      const bool raw = mode == LoadMode::kRaw;
-      constexpr std::array<u32, 9> kPixels{1, 8, 4, 3, 2, 2, 2, 2, 1};
-      bytes = raw ? chans : kWordBytes;
-      max = raw ? kPixels[std::min<u32>(chans, 8)] : 1;
-    } else {
-      beats -= beat_pop ? 1 : 0;
-      if (piece_take)
-        advance();
-    }
-
+    const bool begin = begins();
+    const bool queued = q_level != 0;
     q_level = q_level + (push ? 1 : 0) - (pop ? 1 : 0);
     if (take)
       offer = false;
     ridx = rstate == Request::kRead ? (ridx + 1) & 3U : 0;
+    reached = rstate == Request::kWait && n_compute >= (*blocks)[current].wait_compute &&
+              n_out >= (*blocks)[current].wait_out;
     switch (rstate) {
     case Request::kIdle:
-      if (q_level - (push ? 1 : 0) != 0)
+      if (queued)
         rstate = Request::kRead;
       break;
     case Request::kRead:
@@ -462,29 +435,108 @@ struct Load {
       }
       break;
     case Request::kWait:
-      addr = (*blocks)[current].first_beat;
-      left = (*blocks)[current].beats;
+      left_beats = (*blocks)[current].beats;
       if (begin) {
         rstate = Request::kReq;
         offer = true;
       }
       break;
     case Request::kReq:
-      // `offer` of before: a block taken in this cycle counts from the next.
-      if (left == 0 && !offer && !take)
+      if (over)
         rstate = Request::kIdle;
-      if (req_fire) {
-        addr = (addr + burst) % kBurstBeats;
-        left -= burst;
-      }
       break;
     }
   }
 
 private:
+  /// Piece FIFO and output register.
+  void output() {
+    done = fire && out.last;
+    if (out_free) {
+      out_valid = piece_n != 0;
+      if (out_valid) {
+        out = pieces[piece_head];
+        piece_head = (piece_head + 1) % kPieceFifo;
+        --piece_n;
+      }
+    }
+    if (!take_piece)
+      return;
+    const bool tail = ustate == Unpack::kLast;
+    pieces[(piece_head + piece_n) % kPieceFifo] = {p + geometry->skew(g), tail ? left : max, block,
+                                                   tail || left == max};
+    ++piece_n;
+  }
+
+  void unpack(bool take) {
+    const bool was_take = take_piece, beats_left = beats != 0;
+    const Unpack state = ustate;
+    const bool over = was_take && (state == Unpack::kLast || left == max);
+    win_n = state == Unpack::kIdle || state == Unpack::kFlush || over
+                ? 0
+                : win_keep + (beat_pop ? 1 : 0);
+    beats -= beat_pop ? 1 : 0;
+    take_piece = take_next;
+    switch (state) {
+    case Unpack::kIdle:
+      if (take) {
+        begin_block();
+        ustate = Unpack::kFirst;
+      }
+      break;
+    case Unpack::kFirst:
+      ustate = Unpack::kSecond;
+      break;
+    case Unpack::kSecond:
+      ustate = Unpack::kRun;
+      break;
+    case Unpack::kRun:
+      if (over)
+        ustate = Unpack::kFlush;
+      else if (left < (was_take ? 2 * max : max))
+        ustate = Unpack::kTail;
+      if (was_take)
+        advance();
+      break;
+    case Unpack::kTail:
+      ustate = Unpack::kNeed;
+      break;
+    case Unpack::kNeed:
+      need = (off + left * bytes + 7) / 8;
+      ustate = Unpack::kLast;
+      break;
+    case Unpack::kLast:
+      if (was_take)
+        ustate = Unpack::kFlush;
+      break;
+    case Unpack::kFlush:
+      if (!beats_left)
+        ustate = Unpack::kIdle;
+      break;
+    }
+  }
+
+  void begin_block() {
+    const LoadBlock &b = (*blocks)[current];
+    block = current;
+    mode = b.mode;
+    p0 = p = b.p0;
+    n = b.n;
+    chans = b.chans;
+    beats = b.beats;
+    left = b.count;
+    g = inner = off = 0;
+    const bool raw = mode == LoadMode::kRaw;
+    constexpr std::array<u32, 9> kPixels{1, 8, 4, 3, 2, 2, 2, 2, 1};
+    bytes = raw ? chans : kWordBytes;
+    max = raw ? kPixels[std::min<u32>(chans, 8)] : 1;
+    need = (max * bytes + 7) / 8;
+  }
+
   void advance() {
-    count -= pixels;
+    left -= max;
     off = (off + max * bytes) % 8;
+    need = (off + max * bytes + 7) / 8;
     switch (mode) {
     case LoadMode::kNhwc:
       if (g == chans - 1) {
@@ -505,7 +557,7 @@ private:
       }
       break;
     case LoadMode::kRaw:
-      p += pixels;
+      p += max;
       break;
     }
   }
@@ -549,37 +601,75 @@ struct Ring {
 
   // Prefetcher. All segments start at a multiple of 128 bytes.
   u32 seg_n = 0, seg_index = 0;
-  bool cur = false;
-  u32 cur_addr = 0, cur_beats = 0;
-  u32 alloc = 0, wr = 0, rel = 0, beat = 0;
+  bool seg_idle = true;
+  bool cur = false, prepared = false, req_valid = false;
+  u32 left = 0; // words of the segment without a burst made for them
+  u32 alloc = 0, wr = 0, rel = 0, rel_before = 0, used = 0, beat = 0;
+  u32 burst = 0; // beats of the request
   // Sequencer.
   enum class State : std::uint8_t { kIdle, kGuard, kParam, kWeight };
   State state = State::kIdle;
   u32 rd = 0, seg_base = 0, seg_next = 0, tile_base = 0;
   u32 oct = 0, ptile = 0, word = 0, par = 0, open = 0;
+  std::int32_t lead = 0;
+  bool rx = false;
+  u32 held = 0;
+  bool credit = true;
   bool dst_weight = false;
   u32 fifo = 0;
 
-  u32 burst = 0; // of this cycle's request
-
   [[nodiscard]] bool room() const { return seg_n < kSegmentQueue; }
-  [[nodiscard]] bool prefetch_idle() const { return !cur && seg_n == 0 && alloc == wr; }
+  [[nodiscard]] bool prefetch_idle() const { return seg_idle; }
   [[nodiscard]] bool layer_done() const { return state == State::kIdle; }
   [[nodiscard]] bool weights() const { return fifo != 0; }
-  [[nodiscard]] bool request() {
-    if (!cur)
-      return false;
-    burst = std::min(cur_beats, kBurstBeats - cur_addr);
-    return alloc - rel + burst / kBeatsPerRingWord <= words;
-  }
+  [[nodiscard]] bool request() const { return req_valid; }
 
   void tick(bool seg_push, bool req_fire, bool rsp, bool layer_start, const ComputeLayer *layer,
             bool oct_drained, bool wpop) {
-    // Sequencer, before `wr` moves.
-    const bool avail = static_cast<std::int32_t>(wr - rd) > 0;
-    const bool credit = fifo + (dst_weight ? 1 : 0) < kWeightFifo;
+    seg_idle = !cur && !req_valid && seg_n == 0 && alloc == wr;
+    const u32 was_rel = rel;
+    sequence(layer_start, layer, oct_drained, wpop);
+
+    // Prefetcher.
+    const u32 burst_words = std::min(left, kBurstBeats / kBeatsPerRingWord);
+    const bool make = prepared && used + burst_words <= words;
+    const bool seg_pop = !cur && !req_valid && seg_n != 0;
+    prepared = cur && !req_valid && !make;
+    seg_n = seg_n + (seg_push ? 1 : 0) - (seg_pop ? 1 : 0);
+    if (req_fire)
+      req_valid = false;
+    used -= was_rel - rel_before;
+    rel_before = was_rel;
+    if (make) {
+      burst = burst_words * kBeatsPerRingWord;
+      req_valid = true;
+      alloc += burst_words;
+      used += burst_words;
+      left -= burst_words;
+      cur = left != 0;
+    }
+    if (seg_pop) {
+      cur = true;
+      left = (*segment_words)[seg_index++];
+    }
+    rx = false;
+    if (rsp && ++beat == kBeatsPerRingWord) {
+      beat = 0;
+      ++wr;
+      rx = true;
+    }
+  }
+
+private:
+  void sequence(bool layer_start, const ComputeLayer *layer, bool oct_drained, bool wpop) {
+    const bool weight = state == State::kWeight && lead > 0 && credit;
+    const bool read = weight || (state == State::kParam && lead > 0);
+    lead += (rx ? 1 : 0) - (read ? 1 : 0);
+    credit = held + (weight ? 1 : 0) < kWeightFifo;
+    held = held + (weight ? 1 : 0) - (wpop ? 1 : 0);
     fifo = fifo + (dst_weight ? 1 : 0) - (wpop ? 1 : 0);
-    dst_weight = false;
+    dst_weight = weight;
+    rd += read ? 1 : 0;
     const u32 was_open = open;
     open -= oct_drained ? 1 : 0;
     switch (state) {
@@ -596,6 +686,7 @@ struct Ring {
       }
       break;
     case State::kGuard:
+      lead = static_cast<std::int32_t>(wr - rd);
       par = 0;
       if (was_open != 2) {
         ++open;
@@ -603,52 +694,25 @@ struct Ring {
       }
       break;
     case State::kParam:
-      if (avail) {
-        ++rd;
-        if (par == (2U << layer->glog)) {
-          state = State::kWeight;
-          tile_base = rd;
-          ptile = word = 0;
-        }
-        ++par;
+      if (read && par++ == (2U << layer->glog)) {
+        state = State::kWeight;
+        tile_base = rd;
+        ptile = word = 0;
       }
       break;
     case State::kWeight:
-      if (avail && credit) {
-        dst_weight = true;
-        ++rd;
-        if (++word == layer->kwords) {
-          word = 0;
-          if (++ptile != layer->nptile) {
-            rd = tile_base;
-          } else {
-            if (layer->wrel)
-              rel = rd;
-            state = ++oct == layer->noct ? State::kIdle : State::kGuard;
-          }
+      if (weight && ++word == layer->kwords) {
+        word = 0;
+        if (++ptile != layer->nptile) {
+          lead += static_cast<std::int32_t>(rd - tile_base);
+          rd = tile_base;
+        } else {
+          if (layer->wrel)
+            rel = rd;
+          state = ++oct == layer->noct ? State::kIdle : State::kGuard;
         }
       }
       break;
-    }
-
-    // Prefetcher.
-    const bool seg_pop = !cur && seg_n != 0;
-    seg_n = seg_n + (seg_push ? 1 : 0) - (seg_pop ? 1 : 0);
-    if (seg_pop) {
-      cur = true;
-      cur_addr = 0;
-      cur_beats = (*segment_words)[seg_index++] * kBeatsPerRingWord;
-    }
-    if (req_fire) {
-      alloc += burst / kBeatsPerRingWord;
-      cur_addr = (cur_addr + burst) % kBurstBeats;
-      cur_beats -= burst;
-      if (cur_beats == 0)
-        cur = false;
-    }
-    if (rsp && ++beat == kBeatsPerRingWord) {
-      beat = 0;
-      ++wr;
     }
   }
 };
@@ -1402,9 +1466,8 @@ private:
     // Results and loaded words meet at the banks.
     const Results results = drain_.port[cycle_ % Drain::kDelays];
     const bool wr_ready = writes_.ready();
-    const bool load_fire = load_.out_valid && wr_ready;
-    const bool load_done = load_fire && load_.out_last;
     load_.eval(wr_ready);
+    const bool load_fire = load_.fire, load_done = load_.done;
 
     // Array and operands.
     const bool row_ready = !writes_.wait;
@@ -1444,10 +1507,10 @@ private:
       entry(cur_).first = cycle_;
     if (layer_end)
       compute_entries_[front_.n_compute].last = cycle_;
-    if (load_.begins(front_.n_compute, front_.n_out))
+    if (load_.begins())
       load_entries_[load_.current].first = cycle_;
-    if (load_done)
-      load_entries_[load_.out_block].last = cycle_;
+    if (load_fire && load_.out.last)
+      load_entries_[load_.out.block].last = cycle_;
     if (out_.begins(front_.n_compute, front_.n_load))
       out_entries_[out_.current].first = cycle_;
     if (out_.done)
@@ -1462,7 +1525,7 @@ private:
     const Source rsp = read_.rsp;
     front_.tick(grant == Source::kDescriptors, rsp == Source::kDescriptors, head_room(head), is_end,
                 layer_end, load_done, out_done);
-    writes_.tick(load_.out_valid, load_.out_bank, load_.out_pixels, results.valid0, results.valid1,
+    writes_.tick(load_.out_valid, load_.out.bank, load_.out.pixels, results.valid0, results.valid1,
                  results.bank);
     load_.tick(push_load, grant == Source::kLoad, rsp == Source::kLoad, n_compute, n_out);
     out_.tick(cycle_, push_out, n_compute, n_load, row_ready);

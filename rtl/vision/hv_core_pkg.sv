@@ -23,6 +23,10 @@ package hv_core_pkg;
   // at most 2^14. Equal to 32-bit accumulators that wrap.
   localparam int unsigned AccW = 14 + $clog2(4 * HV_RING_WORDS) + 1;
 
+  // Cycles from an accepted request for a row of the activation memory (hv_actmem, row_*) to that in which its
+  // words are at the output.
+  localparam int unsigned RowLatency = 1;
+
   // Tiles follow each other at least this many cycles apart (see hv_drain).
   localparam int unsigned DrainNarrowCycles = Nb / 2;
   localparam int unsigned DrainWideCycles = Nb;

@@ -9,9 +9,9 @@
 // other. Words go through a 32-entry FIFO and an output register to the AXI write channel. A burst is
 // announced when all its data is in the FIFO, ends at a multiple of 128 bytes, and its beats follow the address
 // without gaps of our own. A descriptor is complete when the response of its last burst has come.
-// CONF makes three passes over the logits: largest two (a class a cycle), sum of exponentials (the same), softmax output
-// (11 cycles a class); the exponentials come from the table written through hv_regs. Cycle counts do not depend on
-// data. start_i and rst_ni act a cycle later, but for the bus's valid signals, which rst_ni takes away at once.
+// CONF makes three passes over the logits: largest two (a class a cycle), sum of exponentials (the same), softmax
+// output (11 cycles a class); the exponentials come from the table written through hv_regs. Cycle counts do not depend
+// on data. start_i and rst_ni act a cycle later, but for the bus's valid signals, which rst_ni takes away at once.
 
 `default_nettype none
 

@@ -40,6 +40,7 @@ constexpr u32 kComputeQueue = 8, kLoadQueue = 4, kOutQueue = 4, kSegmentQueue = 
 constexpr u32 kBeatFifo = 64, kPieceFifo = 4, kWeightFifo = 16, kWriteFifo = 32;
 constexpr u32 kOperationQueue = 16, kSets = 16;
 constexpr u32 kOutstanding = 16;
+constexpr u32 kRowLatency = 4;      // hv_core_pkg::RowLatency
 constexpr u32 kResponses = 63;      // write bursts without response
 constexpr u32 kWatchdog = 0x100000; // reset value of register WATCHDOG
 // Taps of all tiles of a layer whose conflicts are remembered from one output-channel tile to the
@@ -75,7 +76,7 @@ struct LoadBlock {
 
 struct OutBlock {
   bool conf = false, softmax = false;
-  u32 wait_compute = 0, wait_load = 0, first_beat = 0, p0 = 0;
+  u32 wait_compute = 0, wait_load = 0, p0 = 0;
   u32 groups = 0, n = 0; // STORE
   u32 classes = 0;       // CONF
 };
@@ -176,14 +177,14 @@ Result<Program> reduce(const Package &package) {
     }
     case DescOp::kStore: {
       const auto d = contract::decode<StoreDesc>(words);
-      program.out.push_back({false, false, u(d.wait_compute), u(d.wait_load), beat_in_burst(d.addr),
-                             u(d.p0), u(d.groups), u(d.n), 0});
+      program.out.push_back(
+          {false, false, u(d.wait_compute), u(d.wait_load), u(d.p0), u(d.groups), u(d.n), 0});
       break;
     }
     case DescOp::kConf: {
       const auto d = contract::decode<ConfDesc>(words);
-      program.out.push_back({true, d.softmax != 0, u(d.wait_compute), u(d.wait_load),
-                             beat_in_burst(d.addr), u(d.p0), 0, 0, u(d.classes)});
+      program.out.push_back(
+          {true, d.softmax != 0, u(d.wait_compute), u(d.wait_load), u(d.p0), 0, 0, u(d.classes)});
       break;
     }
     case DescOp::kEnd:
@@ -1140,76 +1141,78 @@ struct Out {
     kIdle,
     kRead,
     kWait,
-    kStRow,
-    kStData,
+    kAddr,
+    kRow,
+    kGet,
     kStEmit,
-    kCfRow,
-    kCfData,
+    kCfWord,
     kCfScan,
     kCfSum,
     kCfRecip,
+    kCfMath,
     kCfP1,
     kCfP2,
+    kCfMargin,
     kCfOut,
+    kCfPush,
+    kSettle,
     kFlush
   };
-  static constexpr u32 kRowLatency = 4; // of hv_actmem
-  u32 row_wait = 0;
-  static constexpr u32 kReciprocalCycles = 42, kProductCycles = 6;
+  static constexpr u32 kReciprocalCycles = 74, kProductCycles = 9;
   State state = State::kIdle;
   u32 q_n = 0, q_index = 0, current = 0, rd = 0;
+  bool begin = false;
   u32 g = 0, p = 0, left = 0, idx = 0, i = 0, pass = 0, sub = 0;
-  u32 math = 0; // cycles that the multiplier is still busy
+  u32 row_wait = 0; // cycles until row_take
+  u32 math = 0;     // cycles that the multiplier is still busy
   // Write channel.
-  u32 fifo = 0, w_addr = 0, w_left = 0, w_beats = 0, b_pend = 0;
-  bool aw = false;
+  u32 fifo = 0, w_beats = 0, b_pend = 0;
+  bool w_busy = false, aw = false, w = false, w_last = false, b = false, quiet = false;
   // Memory: bursts without response, oldest first; those behind the first `complete` lack data.
   std::vector<u64> due;
   std::size_t due_head = 0, complete = 0;
 
   // Signals of this cycle.
   u32 burst = 0;
-  bool awready = false, w_fire = false, bvalid = false, aw_start = false;
-  bool last_class = false, word_end = false, emit = false, push_word = false, done = false;
+  bool awready = false, w_fire = false, f_pop = false, bvalid = false, aw_start = false;
+  bool last_class = false, word_end = false, push_word = false, done = false;
 
   [[nodiscard]] const OutBlock &block() const { return (*blocks)[current]; }
   [[nodiscard]] bool room() const { return q_n < kOutQueue; }
   [[nodiscard]] bool idle() const { return state == State::kIdle && q_n == 0; }
-  [[nodiscard]] bool row_valid() const { return state == State::kStRow || state == State::kCfRow; }
-  [[nodiscard]] bool begins(u32 n_compute, u32 n_load) const {
-    return state == State::kWait && n_compute >= block().wait_compute &&
-           n_load >= block().wait_load;
-  }
+  [[nodiscard]] bool row_valid() const { return state == State::kRow; }
+  [[nodiscard]] bool begins() const { return state == State::kWait && begin; }
 
   void eval(u64 cycle, bool wready) {
     const std::size_t queued = due.size() - due_head;
     awready = queued < max_outstanding;
     bvalid = complete != 0 && due[due_head] <= cycle;
-    w_fire = w_beats != 0 && !aw && wready;
-    burst = std::min(w_left, kBurstBeats - w_addr);
-    aw_start = !aw && w_beats == 0 && w_left != 0 && fifo >= burst && b_pend != kResponses;
-    const bool full = fifo == kWriteFifo;
-    emit = false;
-    push_word = state == State::kStEmit && !full;
+    w_fire = w && !aw && wready;
+    f_pop = w_beats != 0 && (!w || w_fire);
+    burst = std::min(fifo, kBurstBeats);
+    const bool tail = state == State::kSettle || state == State::kFlush;
+    aw_start = !w_busy && (fifo >= kBurstBeats || (tail && fifo != 0)) && b_pend != kResponses;
+    push_word = (state == State::kStEmit || state == State::kCfPush) && fifo != kWriteFifo;
     if (state >= State::kCfScan && state <= State::kCfOut) {
       last_class = i == block().classes - 1;
       word_end = idx == kWordBytes - 1 || last_class;
-      emit = state == State::kCfOut && sub == 3 && math == 0 && !full;
-      push_word = emit && word_end;
     }
-    done = state == State::kFlush && w_left == 0 && !aw && w_beats == 0 && b_pend == 0;
+    done = state == State::kFlush && quiet;
   }
 
   void tick(u64 cycle, bool push, u32 n_compute, u32 n_load, bool row_ready) {
-    const bool begin = begins(n_compute, n_load);
     const bool pop = state == State::kRead && rd == 3;
     const bool product =
-        (state == State::kCfP1 || state == State::kCfP2 || state == State::kCfOut) && sub == 1;
-    const bool reciprocal = state == State::kCfRecip && sub == 0;
+        (state == State::kCfP1 || state == State::kCfP2 || state == State::kCfOut) && sub == 2;
+    const bool reciprocal = state == State::kCfRecip && sub == 3;
+    const bool was_begin = begin;
+    begin =
+        state == State::kWait && n_compute >= block().wait_compute && n_load >= block().wait_load;
+    quiet = !w_busy && b_pend == 0 && fifo == 0;
     const u32 was_n = q_n;
     q_n = q_n + (push ? 1 : 0) - (pop ? 1 : 0);
-    fifo = fifo + (push_word ? 1 : 0) - (w_fire ? 1 : 0);
-    sequence(was_n, begin, row_ready);
+    fifo = fifo + (push_word ? 1 : 0) - (f_pop ? 1 : 0);
+    sequence(was_n, was_begin, row_ready);
     if (reciprocal)
       math = kReciprocalCycles;
     else if (product)
@@ -1227,35 +1230,35 @@ struct Out {
     }
     if (aw && awready)
       due.push_back(0);
-    if (w_fire && w_beats == 1) {
+    if (w_fire && w_last) {
       due.back() = cycle + write_latency;
       ++complete;
     }
-    b_pend = b_pend + (aw_start ? 1 : 0) - (bvalid ? 1 : 0);
-    if (begin) {
-      w_addr = block().first_beat;
-      w_left = !block().conf     ? block().groups * block().n
-               : block().softmax ? (block().classes + kWordBytes - 1) / kWordBytes
-                                 : 0;
-    }
+    b_pend = b_pend + (aw_start ? 1 : 0) - (b ? 1 : 0);
+    b = bvalid;
+    w = f_pop || (w && !w_fire);
     if (aw_start) {
-      aw = true;
+      aw = w_busy = true;
       w_beats = burst;
-      w_left -= burst;
-      w_addr = (w_addr + burst) % kBurstBeats;
     } else {
       if (awready)
         aw = false;
-      if (w_fire)
-        --w_beats;
+      if (w_fire && w_last)
+        w_busy = false;
+      if (f_pop)
+        w_last = w_beats-- == 1;
     }
   }
 
 private:
-  /// Next word, or what follows the last one.
-  void next_word(State after) {
+  /// Next class, at the end of a word the next one, or what follows the last one.
+  void next_class(State after) {
+    ++i;
+    ++idx;
+    if (!word_end)
+      return;
     ++g;
-    state = State::kCfRow;
+    state = State::kAddr;
     if (last_class) {
       ++pass;
       i = g = 0;
@@ -1263,7 +1266,7 @@ private:
     }
   }
 
-  void sequence(u32 was_n, bool begin, bool row_ready) {
+  void sequence(u32 was_n, bool was_begin, bool row_ready) {
     switch (state) {
     case State::kIdle:
       rd = 0;
@@ -1277,69 +1280,55 @@ private:
       }
       break;
     case State::kWait:
-      if (begin) {
-        state = block().conf ? State::kCfRow : State::kStRow;
-        g = i = idx = pass = sub = 0;
-        p = block().p0;
-        left = block().n;
-      }
+      g = i = pass = sub = 0;
+      left = block().n;
+      if (was_begin)
+        state = State::kAddr;
       break;
-    case State::kStRow:
+    case State::kAddr:
+      p = block().p0;
+      state = State::kRow;
+      break;
+    case State::kRow:
       row_wait = kRowLatency;
       if (row_ready)
-        state = State::kStData;
+        state = State::kGet;
       break;
-    case State::kStData:
+    case State::kGet:
       if (--row_wait == 0)
-        state = State::kStEmit;
+        state = block().conf ? State::kCfWord : State::kStEmit;
       break;
     case State::kStEmit:
       if (!push_word)
         break;
       if (left == 1) {
-        p = block().p0;
         left = block().n;
-        state = ++g == block().groups ? State::kFlush : State::kStRow;
+        state = ++g == block().groups ? State::kSettle : State::kAddr;
       } else {
         if ((p & geometry->mask) == geometry->mask)
-          state = State::kStRow;
+          state = State::kRow;
         ++p;
         --left;
       }
       break;
-    case State::kCfRow:
-      row_wait = kRowLatency;
-      if (row_ready)
-        state = State::kCfData;
-      break;
-    case State::kCfData:
-      if (--row_wait != 0)
-        break;
+    case State::kCfWord:
       idx = sub = 0;
       state = pass == 0 ? State::kCfScan : pass == 1 ? State::kCfSum : State::kCfOut;
       break;
     case State::kCfScan:
-      ++i;
-      idx = (idx + 1) % kWordBytes;
-      if (word_end)
-        next_word(State::kCfRow);
+      next_class(State::kAddr);
       break;
     case State::kCfSum:
-      sub ^= 1U;
-      if (sub == 0) {
-        ++i;
-        idx = (idx + 1) % kWordBytes;
-        if (word_end)
-          next_word(State::kCfRecip);
-      }
+      next_class(State::kCfRecip);
       break;
     case State::kCfRecip:
-      if (sub != 0 && math == 0) {
-        sub = 0;
+      if (sub == 3)
+        state = State::kCfMath;
+      sub = (sub + 1) % 4;
+      break;
+    case State::kCfMath:
+      if (math == 0)
         state = State::kCfP1;
-      } else {
-        sub = 1;
-      }
       break;
     case State::kCfP1:
     case State::kCfP2:
@@ -1347,23 +1336,33 @@ private:
         ++sub;
       } else if (math == 0) {
         sub = 0;
-        state = state == State::kCfP1 ? State::kCfP2
-                : block().softmax     ? State::kCfRow
-                                      : State::kFlush;
+        state = state == State::kCfP1 ? State::kCfP2 : State::kCfMargin;
       }
+      break;
+    case State::kCfMargin:
+      if (++sub == 3)
+        state = block().softmax ? State::kAddr : State::kSettle;
       break;
     case State::kCfOut:
       if (sub != 3) {
         ++sub;
-      } else if (emit) {
-        sub = 0;
+      } else if (math == 0) {
+        sub = 2;
         ++i;
-        idx = (idx + 1) % kWordBytes;
+        ++idx;
         if (word_end) {
           ++g;
-          state = last_class ? State::kFlush : State::kCfRow;
+          pass = last_class ? 3 : 2;
+          state = State::kCfPush;
         }
       }
+      break;
+    case State::kCfPush:
+      if (push_word)
+        state = pass == 3 ? State::kSettle : State::kAddr;
+      break;
+    case State::kSettle:
+      state = State::kFlush;
       break;
     case State::kFlush:
       if (done)
@@ -1511,7 +1510,7 @@ private:
       load_entries_[load_.current].first = cycle_;
     if (load_fire && load_.out.last)
       load_entries_[load_.out.block].last = cycle_;
-    if (out_.begins(front_.n_compute, front_.n_load))
+    if (out_.begins())
       out_entries_[out_.current].first = cycle_;
     if (out_.done)
       out_entries_[out_.current].last = cycle_;

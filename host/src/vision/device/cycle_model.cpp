@@ -93,10 +93,6 @@ struct Program {
   std::vector<OutBlock> out;
 };
 
-u32 beat_in_burst(std::int64_t address) {
-  return static_cast<u32>(address / kWordBytes) % kBurstBeats;
-}
-
 ComputeLayer reduce(const ComputeDesc &d) {
   ComputeLayer l;
   l.depthwise = d.depthwise != 0;

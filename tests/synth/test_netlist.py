@@ -73,6 +73,16 @@ BLOCKS = [
         " a_i = 29'($signed($urandom) >>> ($urandom % 32));",
     ),
     dict(
+        top="ks_copies",
+        parameters="-G Width=3 -G Copies=5",
+        instance="#(.Width(3), .Copies(5))",
+        sources=["rtl/common/ks_copies.sv"],
+        inputs=dict(d_i=3),
+        outputs=dict(q_o=15),
+        reset=False,
+        drive="d_i = 3'($urandom);",
+    ),
+    dict(
         top="hv_requant",
         parameters="",
         instance="",
@@ -242,29 +252,35 @@ BLOCKS = [
         parameters="",
         instance="",
         generated=["hv_pkg.sv"],
-        sources=["rtl/vision/hv_core_pkg.sv", "rtl/common/ks_mux4.sv", "rtl/vision/hv_actmem.sv"],
+        sources=[
+            "rtl/vision/hv_core_pkg.sv", "rtl/common/ks_mux4.sv", "rtl/common/ks_copies.sv", "rtl/vision/hv_actmem.sv",
+        ],
         inputs=dict(
-            issue_valid_i=1, bank_en_i=16, bank_row_i=176, net_i=80, pad_i=16, issue_last_i=1, tag_i=13, pad_byte_i=8,
+            reserve_i=1, issue_valid_i=1, row_lane_i=176, net_i=128, pad_i=16, issue_last_i=1, tag_i=13, pad_byte_i=8,
             set_take_i=1, row_valid_i=1, row_i=11, res_valid_i=2, res_bank_i=8, res_row_i=22, res_data_i=128,
             load_valid_i=1, load_mask_i=8, load_p_i=20, load_g_i=10, load_row_i=11, load_data_i=512,
         ),
         outputs=dict(
-            issue_ready_o=1, busy_o=1, set_valid_o=1, set_words_o=1024, set_tag_o=13, row_ready_o=1, row_data_o=1024,
+            issue_ok_o=1, hold_o=1, busy_o=1, set_valid_o=1, set_words_o=1024, set_tag_o=13, row_ready_o=1, row_data_o=1024,
             load_ready_o=1,
         ),
         reset=True,
-        # 64 rows at both ends. Reads and writes of a cycle differ in bit 1 of the row; a load writes its row, one
-        # of even number, and the next.
-        drive="issue_valid_i = $urandom % 4 != 0; bank_en_i = 16'($urandom) | 16'($urandom);"
-        " for (int b = 0; b < 16; b++) bank_row_i[11*b +: 11] = {{6{1'($urandom)}}, 3'($urandom), 1'(cycle), 1'($urandom)};"
-        " net_i = {$urandom, $urandom, $urandom}; pad_i = 16'($urandom) & 16'($urandom) & 16'($urandom);"
-        " issue_last_i = $urandom % 3 == 0; tag_i = 13'($urandom); pad_byte_i = 8'($urandom);"
-        " row_valid_i = $urandom % 8 == 0; row_i = {{6{1'($urandom)}}, 3'($urandom), 1'(cycle), 1'($urandom)};"
-        " res_valid_i = 2'($urandom); res_bank_i[3:0] = 4'($urandom); res_bank_i[7:4] = res_bank_i[3:0] + 4'd1;"
-        " for (int b = 0; b < 2; b++) res_row_i[11*b +: 11] = {{6{1'($urandom)}}, 3'($urandom), ~1'(cycle), 1'($urandom)};"
+        # 64 rows at both ends. Reads and writes differ in bit 1 of the row, which changes with every 32 cycles, after a
+        # pause that lets all come to an end; a load writes its row, one of even number, and the next.
+        drive="issue_valid_i = cycle % 32 < 20 && r_issue_ok_o && $urandom % 4 != 0;"
+        " for (int b = 0; b < 16; b++) row_lane_i[11*b +: 11] = {{6{1'($urandom)}}, 3'($urandom), 1'(cycle / 32), 1'($urandom)};"
+        " net_i = {$urandom, $urandom, $urandom, $urandom}; pad_i = 16'($urandom) & 16'($urandom) & 16'($urandom);"
+        " issue_last_i = $urandom % 3 == 0; reserve_i = issue_valid_i && issue_last_i;"
+        " tag_i = 13'($urandom); pad_byte_i = 8'($urandom);"
+        " row_valid_i = cycle % 32 < 20 && $urandom % 8 == 0;"
+        " row_i = {{6{1'($urandom)}}, 3'($urandom), 1'(cycle / 32), 1'($urandom)};"
+        " res_valid_i = cycle % 32 < 20 ? 2'($urandom) : 2'd0;"
+        " res_bank_i[3:0] = 4'($urandom); res_bank_i[7:4] = res_bank_i[3:0] + 4'd1;"
+        " for (int b = 0; b < 2; b++) res_row_i[11*b +: 11] = {{6{1'($urandom)}}, 3'($urandom), ~1'(cycle / 32), 1'($urandom)};"
         " res_data_i = {$urandom, $urandom, $urandom, $urandom};"
-        " load_valid_i = 1'($urandom); load_mask_i = 8'($urandom) | 8'($urandom); load_p_i = 20'($urandom); load_g_i = 10'($urandom);"
-        " load_row_i = {{6{1'($urandom)}}, 3'($urandom), ~1'(cycle), 1'b0};"
+        " load_valid_i = cycle % 32 < 20 && 1'($urandom); load_mask_i = 8'($urandom) | 8'($urandom);"
+        " load_p_i = 20'($urandom); load_g_i = 10'($urandom);"
+        " load_row_i = {{6{1'($urandom)}}, 3'($urandom), ~1'(cycle / 32), 1'b0};"
         " for (int b = 0; b < 16; b++) load_data_i[32*b +: 32] = $urandom; set_take_i = r_set_valid_o && $urandom % 2 == 0;",
         settle=10000,
         engine=True,
@@ -277,12 +293,12 @@ BLOCKS = [
         generated=["hv_pkg.sv"],
         sources=[
             "rtl/vision/hv_core_pkg.sv",
-            *(f"rtl/common/{name}.sv" for name in ("ks_mul_reg", "ks_mul_s8", "ks_acc", "ks_mux4")),
+            *(f"rtl/common/{name}.sv" for name in ("ks_mul_reg", "ks_mul_s8", "ks_acc", "ks_mux4", "ks_copies")),
             "rtl/vision/hv_mac.sv",
         ],
         inputs=dict(set_valid_i=1, set_words_i=1024, set_tag_i=13, wvalid_i=1, wdata_i=256, wnarrow_i=1),
         outputs=dict(
-            set_take_o=1, wpop_o=1, done_o=1, done_narrow_o=1, acc_o=3712, res_words_o=1024, step_o=1, res_step_o=1,
+            set_take_o=1, wpop_o=1, done_o=1, done_lane_o=16, done_narrow_o=1, acc_o=3712, res_words_o=1024, step_o=1, res_step_o=1,
             wait_weight_o=1, wait_drain_o=1, empty_o=1,
         ),
         reset=True,
@@ -306,7 +322,7 @@ BLOCKS = [
             "rtl/vision/hv_requant.sv", "rtl/vision/hv_drain.sv",
         ],
         inputs=dict(
-            done_i=1, narrow_i=1, acc_i=3712, res_words_i=1024, desc_i=1024, pbias_i=256, pmult_i=256, pshift_i=64,
+            done_i=1, done_lane_i=16, narrow_i=1, acc_i=3712, res_words_i=1024, desc_i=1024, pbias_i=256, pmult_i=256, pshift_i=64,
         ),
         outputs=dict(
             taken_o=1, pbank_o=1, pgroup_o=2, oct_drained_o=1, wr_valid_o=2, wr_bank_o=8, wr_row_o=22, wr_data_o=128,
@@ -314,7 +330,7 @@ BLOCKS = [
         ),
         reset=True,
         # A tile in 96 cycles, layers of few tiles (words 2 and 9 of the descriptor), operands of all sizes.
-        drive="done_i = rst_ni && cycle % 96 == 0;"
+        drive="done_i = rst_ni && cycle % 96 == 0; done_lane_i = {16{done_i}};"
         " if (cycle % 96 == 0) begin for (int b = 0; b < 32; b++) desc_i[32*b +: 32] = $urandom;"
         " desc_i[160 +: 10] = 10'($urandom % 3); desc_i[170 +: 16] = 16'($urandom % 3); desc_i[576 +: 20] = 20'($urandom % 64);"
         " narrow_i = 1'($urandom);"

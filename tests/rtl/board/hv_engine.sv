@@ -141,7 +141,8 @@ module hv_engine (
     if (m_axi_rvalid && m_axi_rready) begin
       if (under_way_q == 0 || m_axi_rdata != content(address) || m_axi_rresp != 0
           || m_axi_rlast != (beat_q == reads[first_q][7:0]))
-        $error("hv_engine: %h at %h, %h was written: beat %0d of %0d, last %b, response %b, %0d under way", m_axi_rdata, address, content(address), beat_q, reads[first_q][7:0], m_axi_rlast, m_axi_rresp, under_way_q);
+        $error("hv_engine: %h at %h, %h was written; beat %0d of %0d, last %b, response %b", m_axi_rdata,
+               address, content(address), beat_q, reads[first_q][7:0], m_axi_rlast, m_axi_rresp);
       beat_q <= m_axi_rlast ? 8'd0 : beat_q + 1'b1;
       if (m_axi_rlast) first_q <= first_q + 1'b1;
     end

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Copyright The Kestrel Authors
 //
-// The SDRAM controller of the ULX3S board, as LiteX generates it, and the model of the chip: traffic in
-// the engine's place that changes rows all the time, at three clocks and with each chip. The chip's rules
-// are kept, every word is read as it was written. No clock but the simulation's: a seed is a run.
+// The SDRAM controller of the ULX3S board, as LiteX generates it, and the model of the chip:
+// traffic in the engine's place that changes rows all the time, at three clocks and with each chip.
+// The chip's rules are kept, every word is read as it was written. No clock but the simulation's: a
+// seed is a run.
 #include <array>
 #include <cstdint>
 #include <cstdio>
@@ -21,8 +22,7 @@ namespace kestrel::board {
 namespace {
 
 template <class Model> class BoardMemory : public ::testing::Test {};
-using Models =
-    ::testing::Types<Vtb_ulx3s_memory_50, Vtb_ulx3s_memory_80, Vtb_ulx3s_memory_100>;
+using Models = ::testing::Types<Vtb_ulx3s_memory_50, Vtb_ulx3s_memory_80, Vtb_ulx3s_memory_100>;
 struct Names {
   template <class Model> static std::string GetName(int index) {
     constexpr std::array<const char *, 3> kNames = {"50MHz_AS4C16M16", "80MHz_MT48LC16M16",
@@ -49,13 +49,13 @@ TYPED_TEST(BoardMemory, KeepsTheChipsRulesAndTheData) {
   simulation.reset(idle, idle);
   while (simulation.cycle() < kCycles && !simulation.failed())
     simulation.step(idle, count);
-  std::printf("seed %llu: %llu cycles, %llu beats read, %llu written; the chip: %u reads, %u writes, "
-              "%u refreshes\n",
-              static_cast<unsigned long long>(config.seed),
-              static_cast<unsigned long long>(simulation.cycle()),
-              static_cast<unsigned long long>(beats_read),
-              static_cast<unsigned long long>(beats_written), model.sdram_reads_o,
-              model.sdram_writes_o, model.sdram_refreshes_o);
+  std::printf(
+      "seed %llu: %llu cycles, %llu beats read, %llu written; the chip: %u reads, %u writes, "
+      "%u refreshes\n",
+      static_cast<unsigned long long>(config.seed),
+      static_cast<unsigned long long>(simulation.cycle()),
+      static_cast<unsigned long long>(beats_read), static_cast<unsigned long long>(beats_written),
+      model.sdram_reads_o, model.sdram_writes_o, model.sdram_refreshes_o);
   EXPECT_FALSE(simulation.failed());
   EXPECT_EQ(model.violations_o, 0U);
   EXPECT_GT(beats_read, 10'000U);

@@ -17,7 +17,7 @@ import sys
 
 from litedram import modules as sdram_modules
 from litedram.frontend.axi import LiteDRAMAXI2Native
-from litedram.init import get_sdr_phy_init_sequence
+from litedram.init import cmds, get_sdr_phy_init_sequence
 from litedram.phy import GENSDRPHY
 from litex.build.io import DDROutput
 from litex.build.lattice.common import lattice_ecp5_special_overrides
@@ -36,6 +36,12 @@ DEVICE = "LFE5U-85F"
 ENGINE_BASE = 0x3000_0000
 ENGINE_SIZE = 0x1_0000
 MEMORY_BASE = 0x4000_0000
+# Times of the SDRAM in ns, the slowest of AS4C16M16SA-7, AS4C32M16SB-7 and MT48LC16M16A2-75, as in
+# testbench/rtl/tb_sdram.sv. LiteDRAM's own are those of a faster grade, and lack tRAS and tRRD of the AS4C
+# chips: it would keep neither tRAS nor tRC, and after a refresh close and open a row too soon.
+SDRAM_TIMES = {"tRP": 21, "tRCD": 21, "tWR": 15, "tRFC": 66, "tRAS": 44, "tRC": 66, "tRRD": 15}
+SDRAM_REFRESH = 7800
+SDRAM_START = 200_000
 CYCLES_PER_BIT = 4  # of the serial port in simulation, the fewest that its receiver takes; as in sim/board.hpp
 
 
@@ -65,7 +71,7 @@ class SdramStart(LiteXModule):
     # Cycles between commands where LiteDRAM's sequence relies on the time that software takes.
     SPACE = 16
 
-    def __init__(self, sdram, phy_settings, timing_settings):
+    def __init__(self, sdram, phy_settings, timing_settings, frequency):
         self.done = Signal()
 
         # # #
@@ -75,6 +81,10 @@ class SdramStart(LiteXModule):
         for text, address, bank, command, delay in sequence:
             pins = command.split("|")
             is_command = any(pin.startswith("DFII_COMMAND") for pin in pins)
+            if command == cmds["MODE_REGISTER"]:
+                address &= ~0x100  # the reset of a DLL, which this kind of SDRAM has not: reserved
+            if not steps:
+                delay = max(delay, math.ceil(SDRAM_START * frequency / 1e9))
             active = [is_command and f"DFII_COMMAND_{pin}" in pins for pin in ("CS", "RAS", "CAS", "WE")]
             steps.append((address, bank, active, max(delay, self.SPACE), text))
         # As data sheets ask for it: eight refreshes, not two.
@@ -177,8 +187,11 @@ class System(SoCCore):
         # SDRAM. No cache: the bridge and the engine see the same memory.
         self.sdrphy = GENSDRPHY(platform.request("sdram"), frequency)
         module = getattr(sdram_modules, sdram)(frequency, "1:1")
+        for name, time in SDRAM_TIMES.items():
+            setattr(module.timing_settings, name, math.ceil(time * frequency / 1e9))
+        module.timing_settings.tREFI = math.floor(SDRAM_REFRESH * frequency / 1e9)
         self.add_sdram("sdram", phy=self.sdrphy, module=module, origin=MEMORY_BASE, l2_cache_size=0)
-        self.sdram_start = SdramStart(self.sdram, self.sdrphy.settings, module.timing_settings)
+        self.sdram_start = SdramStart(self.sdram, self.sdrphy.settings, module.timing_settings, frequency)
 
         # The engine.
         self.engine = Engine()

@@ -2,7 +2,7 @@
 // Copyright The Kestrel Authors
 //
 // The model of an SDRAM chip with its data pins apart, for the test that drives it from C++. Small: 64
-// rows of 32 words a bank; a start of 400 ns.
+// rows of 32 words a bank; a start of 400 ns, rows open for 5 us at most.
 `default_nettype none
 
 module tb_sdram_pins (
@@ -23,7 +23,7 @@ module tb_sdram_pins (
   assign dq   = write_i ? dq_i : 16'bz;
   assign dq_o = dq;
 
-  tb_sdram #(.RowBits(6), .ColBits(5), .ClockNs(10), .StartNs(400)) u_sdram (
+  tb_sdram #(.RowBits(6), .ColBits(5), .ClockPs(10_000), .StartNs(400), .TrasMaxNs(5_000)) u_sdram (
     .clk(clk_i), .cke(1'b1), .cs_n(command_i[3]), .ras_n(command_i[2]), .cas_n(command_i[1]),
     .we_n(command_i[0]), .ba(ba_i), .a(a_i), .dm(dm_i), .dq, .violations_o, .reads_o, .writes_o,
     .refreshes_o

@@ -7,7 +7,10 @@
 
 `default_nettype none
 
-module tb_ulx3s (
+module tb_ulx3s #(
+  parameter int unsigned ClockPs = 20_000,   // period of the system clock, for the SDRAM's rules
+  parameter int unsigned ColBits = 9         // of the SDRAM: 9 for 32 MB, 10 for 64 MB
+) (
   input  wire logic        clk_i,
   input  wire logic        rst_ni,
   input  wire logic        serial_rx_i,
@@ -52,7 +55,7 @@ module tb_ulx3s (
   assign bus_arlen_o  = u_system.hv_engine.m_axi_arlen;
   assign bus_awlen_o  = u_system.hv_engine.m_axi_awlen;
 
-  tb_sdram u_sdram (
+  tb_sdram #(.ClockPs(ClockPs), .ColBits(ColBits)) u_sdram (
     .clk(sdram_clock), .cke(sdram_cke), .cs_n(sdram_cs_n), .ras_n(sdram_ras_n), .cas_n(sdram_cas_n),
     .we_n(sdram_we_n), .ba(sdram_ba), .a(sdram_a), .dm(sdram_dm), .dq(sdram_dq),
     .violations_o, .reads_o(sdram_reads_o), .writes_o(sdram_writes_o), .refreshes_o(sdram_refreshes_o)

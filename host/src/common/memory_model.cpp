@@ -20,7 +20,7 @@ constexpr std::uint32_t kBytesUnit = 1000; // of the setting `bytes`
 constexpr std::array<NamedMemory, 2> kMemories{{
     {"assumed", {}, "assumed: a beat of 8 bytes every cycle, no refresh"},
     {"ulx3s",
-     {18, 18, 2, 1, 5, 390, 3},
+     {19, 19, 2, 1, 5, 390, 6},
      "measured on the simulated ULX3S board, 50 MHz: 16-bit SDRAM behind LiteDRAM"},
 }};
 

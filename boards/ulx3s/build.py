@@ -15,7 +15,6 @@ Exit status: 0 done, 1 more than the device has or slower than its clock, 2 a to
 """
 
 import argparse
-import json
 import os
 import pathlib
 import subprocess
@@ -29,6 +28,7 @@ import nextpnr_ecp5  # noqa: E402
 BOARD = pathlib.Path(__file__).resolve().parent
 NAME = "kestrel_ulx3s"
 PACKAGE, SPEED = "CABGA381", "6"
+FOLDER = ROOT / "build" / "boards" / "ulx3s"
 PYTHON = nextpnr_ecp5.VENV / "bin" / "python"
 
 
@@ -49,13 +49,36 @@ def step(what, command, log=None):
     print(f"  {time.monotonic() - begin:.0f} s", flush=True)
 
 
-def nextpnr(folder, arguments, log):
-    try:
-        nextpnr_ecp5.run(
-            ["--json", "netlist.json", "--speed", SPEED, "--lpf", f"gateware/{NAME}.lpf", *arguments],
-            folder, folder / log, package=PACKAGE)
-    except nextpnr_ecp5.NextpnrError as error:
-        fail(f"nextpnr, log {folder / log}:\n{error}")
+def constraints(folder):
+    """nextpnr's arguments for the pins and clocks of the system in folder."""
+    return ["--lpf", (folder / "gateware" / f"{NAME}.lpf").relative_to(folder)]
+
+
+def make_netlist(folder, clock, baud, sdram):
+    folder.mkdir(parents=True, exist_ok=True)
+    step("generating the system (LiteX)",
+         [PYTHON, BOARD / "system.py", "--output", folder, "--clock", clock, "--baud", baud, "--sdram", sdram],
+         folder / "system.log")
+    step("synthesising it (yosys)",
+         [PYTHON, ROOT / "scripts" / "synth.py", "--system", folder / "gateware" / f"{NAME}.v",
+          "--no-baseline", "--no-limits", "--no-pack", "--json", folder / "netlist.json",
+          "--log", folder / "yosys.log"])
+
+
+def pack(folder, speed):
+    """What the packer takes of the device, printed: {name: (used, available)}."""
+    print(f"packing it for the LFE5U-85F-{speed} in {PACKAGE}", flush=True)
+    nextpnr_ecp5.run(["--json", "netlist.json", "--speed", speed, *constraints(folder), "--pack-only",
+                      "--report", "packed.json"], folder, folder / "pack.log", package=PACKAGE)
+    return nextpnr_ecp5.utilisation(folder / "packed.json")
+
+
+def add_arguments(parser, clock):
+    """What the system is generated with."""
+    parser.add_argument("--clock", type=float, default=clock, help=f"system clock in Hz (default {clock:.0f})")
+    parser.add_argument("--baud", type=float, default=1e6, help="of the serial port (default 1e6)")
+    parser.add_argument("--sdram", default="AS4C16M16", help="chip (default AS4C16M16, see system.py)")
+    parser.add_argument("--keep-netlist", action="store_true", help="do not generate and synthesise again")
 
 
 def print_area(used):
@@ -72,48 +95,34 @@ def print_area(used):
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clock", type=float, default=50e6, help="system clock in Hz (default 50e6)")
-    parser.add_argument("--baud", type=float, default=1e6, help="of the serial port (default 1e6)")
-    parser.add_argument("--sdram", default="AS4C16M16", help="chip (default AS4C16M16, see system.py)")
-    parser.add_argument("--keep-netlist", action="store_true", help="do not generate and synthesise again")
+    add_arguments(parser, 50e6)
     parser.add_argument("--route", action="store_true", help="place and route, write the bitstream")
     parser.add_argument("--seed", type=int, nargs="+", default=[1], help="of the placement (default 1)")
     options = parser.parse_args()
     if not nextpnr_ecp5.PROGRAM.exists():
         fail("nextpnr is missing in build/venv; run scripts/setup.sh")
 
-    folder = ROOT / "build" / "boards" / "ulx3s"
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = FOLDER
     if not options.keep_netlist:
-        step("generating the system (LiteX)",
-             [PYTHON, BOARD / "system.py", "--output", folder, "--clock", options.clock,
-              "--baud", options.baud, "--sdram", options.sdram], folder / "system.log")
-        step("synthesising it (yosys)",
-             [PYTHON, ROOT / "scripts" / "synth.py", "--system", folder / "gateware" / f"{NAME}.v",
-              "--no-baseline", "--no-limits", "--no-pack", "--json", folder / "netlist.json",
-              "--log", folder / "yosys.log"])
-
-    print(f"packing it for the LFE5U-85F-{SPEED} in {PACKAGE}", flush=True)
-    nextpnr(folder, ["--pack-only", "--report", "packed.json"], "pack.log")
-    over = print_area(nextpnr_ecp5.utilisation(folder / "packed.json"))
-    if over:
-        print(f"build.py: more than the device has: {', '.join(over)}", file=sys.stderr)
-        return 1
-    if not options.route:
-        return 0
-
+        make_netlist(folder, options.clock, options.baud, options.sdram)
     clocks = {}
-    for seed in options.seed:
-        print(f"placing and routing, seed {seed} (log {folder / f'route_{seed}.log'})", flush=True)
-        begin = time.monotonic()
-        nextpnr(folder, ["--seed", seed, "--timing-allow-fail", "--report", f"route_{seed}.json",
-                         "--textcfg", f"route_{seed}.config"], f"route_{seed}.log")
-        found = json.loads((folder / f"route_{seed}.json").read_text())["fmax"]
-        # The system's clock is the slowest of those that have paths of their own.
-        clocks[seed] = min((clock["achieved"] / clock["constraint"], clock["achieved"], clock["constraint"])
-                           for clock in found.values())
-        print(f"seed {seed}: {clocks[seed][1]:.1f} MHz for {clocks[seed][2]:.1f} MHz asked for,"
-              f" {time.monotonic() - begin:.0f} s", flush=True)
+    try:
+        over = print_area(pack(folder, SPEED))
+        if over:
+            print(f"build.py: more than the device has: {', '.join(over)}", file=sys.stderr)
+            return 1
+        if not options.route:
+            return 0
+        for seed in options.seed:
+            print(f"placing and routing, seed {seed} (log {folder / f'route_{seed}.log'})", flush=True)
+            found = nextpnr_ecp5.place_and_route(folder, seed, SPEED, PACKAGE, constraints(folder))
+            # The system's clock is the slowest of those that have paths of their own.
+            clock = nextpnr_ecp5.slowest(found["clocks"])
+            clocks[seed] = clock["achieved"] / clock["constraint"], clock["achieved"]
+            print(f"seed {seed}: {clock['achieved']:.1f} MHz for {clock['constraint']:.1f} MHz asked for,"
+                  f" {found['seconds']} s", flush=True)
+    except nextpnr_ecp5.NextpnrError as error:
+        fail(f"nextpnr, logs in {folder}:\n{error}")
     best = max(clocks, key=clocks.get)
     environment = {**os.environ, "YOWASP_CACHE_DIR": str(nextpnr_ecp5.CACHE)}
     packed = subprocess.run(

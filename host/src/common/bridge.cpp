@@ -16,7 +16,6 @@ constexpr const char *kSyntax =
     "write PATH[?baud=N], pty:PATH, tcp://HOST:PORT or udp://HOST[:PORT]";
 constexpr std::uint16_t kEtherbonePort = 1234;
 constexpr std::size_t kMaxBurst = 255; // one byte holds it
-constexpr std::size_t kUdpBurst = 128; // well inside a frame of Ethernet
 
 using Milliseconds = std::chrono::milliseconds;
 
@@ -165,8 +164,8 @@ Result<void> UartBone::resynchronise() {
 // --- Etherbone
 // --------------------------------------------------------------------------------------
 
-Etherbone::Etherbone(std::unique_ptr<ByteLine> line, Milliseconds timeout)
-    : line_(std::move(line)), timeout_(timeout) {}
+Etherbone::Etherbone(std::unique_ptr<ByteLine> line, Milliseconds timeout, std::size_t burst)
+    : line_(std::move(line)), timeout_(timeout), burst_(burst) {}
 
 namespace {
 
@@ -189,7 +188,7 @@ std::vector<std::uint8_t> etherbone_packet(std::size_t writes, std::size_t reads
 Result<void> Etherbone::read(std::uint32_t address, std::span<std::uint32_t> words) {
   constexpr int kTries = 4;
   while (!words.empty()) {
-    const std::size_t count = std::min(words.size(), kUdpBurst);
+    const std::size_t count = std::min(words.size(), burst_);
     bool answered = false;
     for (int i = 0; i < kTries && !answered; ++i) {
       const std::uint32_t serial = ++serial_;
@@ -220,8 +219,10 @@ Result<void> Etherbone::read(std::uint32_t address, std::span<std::uint32_t> wor
       }
     }
     if (!answered)
-      return fail(ErrorCode::kTimeout, "no answer to {} questions within {} ms", kTries,
-                  timeout_.count());
+      return fail(ErrorCode::kTimeout,
+                  "no answer to {} questions within {} ms (packets of up to {} words, option "
+                  "burst; a board stops at one that its buffer does not hold)",
+                  kTries, timeout_.count(), burst_);
     words = words.subspan(count);
     address += static_cast<std::uint32_t>(4 * count);
   }
@@ -230,7 +231,7 @@ Result<void> Etherbone::read(std::uint32_t address, std::span<std::uint32_t> wor
 
 Result<void> Etherbone::write(std::uint32_t address, std::span<const std::uint32_t> words) {
   while (!words.empty()) {
-    const std::size_t count = std::min(words.size(), kUdpBurst);
+    const std::size_t count = std::min(words.size(), burst_);
     auto packet = etherbone_packet(count, 0, address);
     for (const std::uint32_t word : words.first(count))
       append_be<std::uint32_t>(packet, word);
@@ -266,8 +267,13 @@ Result<std::unique_ptr<Bridge>> open_bridge(const BridgeUrl &url) {
   case BridgeUrl::Kind::kUdp:
     break;
   }
+  KESTREL_ASSIGN(const std::uint64_t burst,
+                 url.number("burst", Etherbone::kDefaultBurst, kMaxBurst));
+  if (burst == 0)
+    return fail(ErrorCode::kInvalidArgument, "option burst=0: at least one word is needed");
   KESTREL_ASSIGN(auto line, ByteLine::connect_udp(url.host, url.port));
-  return std::unique_ptr<Bridge>(std::make_unique<Etherbone>(std::move(line), timeout));
+  return std::unique_ptr<Bridge>(
+      std::make_unique<Etherbone>(std::move(line), timeout, static_cast<std::size_t>(burst)));
 }
 
 } // namespace kestrel

@@ -83,7 +83,13 @@ private:
 /// sent twice.
 class Etherbone final : public Bridge {
 public:
-  Etherbone(std::unique_ptr<ByteLine> line, Milliseconds timeout);
+  /// What a board has where it says nothing else: 16 words, one of them the address.
+  static constexpr std::size_t kDefaultBurst = 15;
+
+  /// `burst`: words in a packet, 1..255. A packet with more than its buffer holds stops a board of
+  /// LiteX until it is loaded again.
+  Etherbone(std::unique_ptr<ByteLine> line, Milliseconds timeout,
+            std::size_t burst = kDefaultBurst);
 
   Result<void> read(std::uint32_t address, std::span<std::uint32_t> words) override;
   Result<void> write(std::uint32_t address, std::span<const std::uint32_t> words) override;
@@ -92,11 +98,12 @@ public:
 private:
   std::unique_ptr<ByteLine> line_;
   Milliseconds timeout_;
+  std::size_t burst_; // words in a packet
   std::uint32_t serial_ = 0;
 };
 
-/// The bridge that `url` names. Its options here: `baud` (kSerial, 1000000), `timeout` (of one
-/// answer in milliseconds, 5000).
+/// The bridge that `url` names. Its options here: `baud` (kSerial, 1000000), `burst` (kUdp, 15),
+/// `timeout` (of one answer in milliseconds, 5000).
 [[nodiscard]] Result<std::unique_ptr<Bridge>> open_bridge(const BridgeUrl &url);
 
 } // namespace kestrel

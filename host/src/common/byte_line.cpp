@@ -39,6 +39,34 @@ constexpr std::array<std::pair<unsigned, speed_t>, 14> kRates = {{{9600, B9600},
                                                                   {3000000, B3000000},
                                                                   {4000000, B4000000}}};
 
+in_port_t &port_of(sockaddr_storage &address) {
+  return address.ss_family == AF_INET6 ? reinterpret_cast<sockaddr_in6 &>(address).sin6_port
+                                       : reinterpret_cast<sockaddr_in &>(address).sin_port;
+}
+
+/// Gives a socket for datagrams to `to` the port of `to` here as well: LiteEth answers to its own
+/// port of whoever asks. Not where `to` is the very address they come from: there it is taken.
+/// 0 or an error of the system.
+int take_same_port(int fd, const addrinfo &to) {
+  sockaddr_storage from{}, peer{};
+  socklen_t size = sizeof(from);
+  std::memcpy(&peer, to.ai_addr, to.ai_addrlen);
+  const int probe = ::socket(to.ai_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  const bool known = probe >= 0 && ::connect(probe, to.ai_addr, to.ai_addrlen) == 0 &&
+                     ::getsockname(probe, reinterpret_cast<sockaddr *>(&from), &size) == 0;
+  const int error = known ? 0 : errno;
+  if (probe >= 0)
+    ::close(probe);
+  if (error != 0)
+    return error;
+  port_of(from) = port_of(peer);
+  if (std::memcmp(&from, &peer, to.ai_addrlen) == 0)
+    return 0;
+  const int on = 1; // two boards have the same port
+  ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  return ::bind(fd, reinterpret_cast<sockaddr *>(&from), size) == 0 ? 0 : errno;
+}
+
 } // namespace
 
 ByteLine::~ByteLine() { ::close(fd_); }
@@ -101,6 +129,13 @@ Result<std::unique_ptr<ByteLine>> ByteLine::connect(const std::string &host, std
     if (fd < 0)
       continue;
     std::unique_ptr<ByteLine> line(new ByteLine(fd, name));
+    if (type == SOCK_DGRAM) {
+      if (const int error = take_same_port(fd, *a); error != 0) {
+        last = fail(ErrorCode::kUnavailable, "{}: port {} here, which a board answers to: {}", name,
+                    port, system_text(error));
+        continue;
+      }
+    }
     if (::connect(fd, a->ai_addr, a->ai_addrlen) != 0) {
       if (errno != EINPROGRESS) {
         last = fail(ErrorCode::kUnavailable, "{}: {}", name, system_text(errno));

@@ -27,8 +27,9 @@ public:
   /// Errors: kUnavailable (unknown name, nobody listens), kTimeout.
   static Result<std::unique_ptr<ByteLine>> connect_tcp(const std::string &host, std::uint16_t port,
                                                        Milliseconds timeout);
-  /// A UDP socket that talks to that address alone: one send() is one datagram, as is what one
-  /// receive_some() gives. Error: kUnavailable.
+  /// A UDP socket that talks to that address alone, from the same port here unless the address is
+  /// this machine's own: one send() is one datagram, as is what one receive_some() gives. Error:
+  /// kUnavailable (unknown name, another program has the port).
   static Result<std::unique_ptr<ByteLine>> connect_udp(const std::string &host, std::uint16_t port);
 
   ByteLine(const ByteLine &) = delete;

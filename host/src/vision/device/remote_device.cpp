@@ -88,8 +88,8 @@ public:
   }
 
 private:
-  static constexpr std::array<std::string_view, 7> kOptions = {
-      "baud", "timeout", "engine", "memory", "size", "verify", "patience"};
+  static constexpr std::array<std::string_view, 8> kOptions = {
+      "baud", "burst", "timeout", "engine", "memory", "size", "verify", "patience"};
 
   [[nodiscard]] Result<void> named(const Result<void> &result) const {
     return result ? result : Result<void>(named(result.error()));

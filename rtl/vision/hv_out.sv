@@ -155,15 +155,19 @@ module hv_out
   logic                  row_fire;
   logic [RowLatency-1:0] row_wait_q;          // [k]: accepted k + 1 cycles ago
   logic [RowLatency:0]   row_wait;
-  (* keep *) logic [RowParts-1:0] row_take_q; // row_data_i is that of the request
+  logic [RowParts-1:0]   row_take_q;          // row_data_i is that of the request
   assign row_o       = row_addr_q[RowW-1:0];
   assign row_valid_o = state_q == Row;
   assign row_fire    = row_valid_o && row_ready_i;
   assign row_wait    = {row_wait_q, row_fire};
+  ks_copies #(
+    .Copies(RowParts)
+  ) u_take (
+    .clk_i, .d_i(row_wait[RowLatency-1] && !clear_q), .q_o(row_take_q)
+  );
 
   always_ff @(posedge clk_i) begin
     row_wait_q <= clear_q ? '0 : row_wait[RowLatency-1:0];
-    row_take_q <= clear_q ? '0 : {RowParts{row_wait[RowLatency-1]}};
     for (int unsigned b = 0; b < Nb; b++) begin
       if (row_take_q[b*RowParts/Nb]) row_q[b] <= row_data_i[b];
     end

@@ -5,13 +5,14 @@
 // read at a time, each answered with the value of `ok`: OKAY, or SLVERR (and 0 for a read).
 //
 // Writes: AW and W are taken into one register each, in any order; AWREADY and WREADY are high while that
-// register is empty. wr_en_o is high for one cycle, the first x in which both are held and the B channel is
-// free (no response, or BREADY); wr_ok_i answers in the same cycle, BVALID is high from x+1. A further
-// address and word may be taken while BVALID waits. wr_strb_o selects the bytes to write.
+// register is empty. wr_en_o is high for one cycle x, the one after the first in which both are held and the B
+// channel is free (no response, or BREADY), and comes from a flip-flop; wr_addr_o, wr_data_o and wr_strb_o are the
+// same in x-1. wr_ok_i answers in x, BVALID is high from x+1. A further address and word may be taken while BVALID
+// waits. wr_strb_o selects the bytes to write.
 // Reads: ARREADY is high while no read is open. rd_en_o is high in the cycle t in which AR is taken, with the
 // address on rd_addr_o; from t+1 it is on rd_addr_q_o. The register file gives its answer with rd_valid_i,
 // in t or any later cycle; RVALID is high from the next. rd_valid_i without an open read has no effect.
-// Rate: a write a cycle pair, a read in two cycles and more. Bits 1:0 of addresses are ignored. Outputs of
+// Rate: a write in three cycles, a read in two cycles and more. Bits 1:0 of addresses are ignored. Outputs of
 // the bus come from flip-flops. Reset drops what is under way and does not touch addresses and data.
 
 `include "ks_assert.svh"
@@ -70,7 +71,7 @@ module ks_axil_regs #(
   localparam logic [1:0] RespSlvErr = 2'b10;
 
   // --- Writes --------------------------------------------------------------------------------------
-  logic                aw_full_q, w_full_q, bvalid_q;
+  logic                aw_full_q, w_full_q, wr_en_q, bvalid_q;
   logic [AddrBits-1:2] awaddr_q;
   logic [31:0]         wdata_q;
   logic [3:0]          wstrb_q;
@@ -81,7 +82,7 @@ module ks_axil_regs #(
   assign s_axil_bvalid  = bvalid_q;
   assign s_axil_bresp   = bresp_q;
 
-  assign wr_en_o   = aw_full_q && w_full_q && (!bvalid_q || s_axil_bready);
+  assign wr_en_o   = wr_en_q;
   assign wr_addr_o = {awaddr_q, 2'b00};
   assign wr_data_o = wdata_q;
   assign wr_strb_o = wstrb_q;
@@ -90,8 +91,10 @@ module ks_axil_regs #(
     if (!rst_ni) begin
       aw_full_q <= 1'b0;
       w_full_q  <= 1'b0;
+      wr_en_q   <= 1'b0;
       bvalid_q  <= 1'b0;
     end else begin
+      wr_en_q <= aw_full_q && w_full_q && !wr_en_q && (!bvalid_q || s_axil_bready);
       if (wr_en_o) aw_full_q <= 1'b0;
       else if (s_axil_awvalid) aw_full_q <= 1'b1;
       if (wr_en_o) w_full_q <= 1'b0;
@@ -140,6 +143,8 @@ module ks_axil_regs #(
     end
   end
 
+  // A write has both its parts and a free B channel.
+  `KS_ASSERT(WriteReady, !wr_en_q || (aw_full_q && w_full_q && !bvalid_q))
   `KS_ASSERT(OneOpenRead, !(rvalid_q && (pending_q || rd_en_o)))
 
 endmodule

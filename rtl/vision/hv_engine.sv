@@ -7,8 +7,8 @@
 // INCR bursts of up to 16 beats inside 128 aligned bytes. irq_o is a level. A program runs from
 // the doorbell until END; descriptors go from hv_front to the queues of hv_compute, hv_load and
 // hv_out, which work side by side, ordered by completion counts only.
-// Reset: rst_ni, synchronous, clears everything; soft reset and errors clear everything but the registers once
-// the bus is quiet.
+// Reset: rst_ni, synchronous, clears everything; soft reset and errors clear everything but
+// the registers once the bus is quiet, and so does the start of a program.
 
 `default_nettype none
 
@@ -98,7 +98,7 @@ module hv_engine
     .cnt_i(cnt), .irq_done_i(irq_done), .irq_error_i(irq_error), .irq_o
   );
 
-  logic        start, stop, core_rst_n, rd_idle, wr_idle, prog_done, progress;
+  logic        clear, start, stop, core_rst_n, rd_idle, wr_idle, prog_done, progress;
   logic        rd_err, wr_err, front_err;
   logic [31:0] rd_err_addr, wr_err_addr;
   error_cause_e front_err_cause;
@@ -112,7 +112,7 @@ module hv_engine
     .softmax_shift_i(softmax_shift), .watchdog_i(watchdog),
     .busy_o(busy), .done_o(done), .error_o(error), .resetting_o(resetting),
     .error_cause_o(error_cause), .error_info_o(error_info), .irq_done_o(irq_done), .irq_error_o(irq_error),
-    .start_o(start), .stop_o(stop), .core_rst_no(core_rst_n), .rd_idle_i(rd_idle), .wr_idle_i(wr_idle),
+    .clear_o(clear), .start_o(start), .stop_o(stop), .core_rst_no(core_rst_n), .rd_idle_i(rd_idle), .wr_idle_i(wr_idle),
     .done_i(prog_done), .progress_i(progress), .rd_err_i(rd_err), .rd_err_addr_i(rd_err_addr),
     .wr_err_i(wr_err), .wr_err_addr_i(wr_err_addr), .front_err_i(front_err),
     .front_err_cause_i(front_err_cause), .front_err_info_i(front_err_info), .range_err_i(range_err)
@@ -195,7 +195,7 @@ module hv_engine
   logic        c_mac, c_res, c_weight, c_drain, c_fetch, c_load, c_dep, c_none;
 
   hv_compute u_compute (
-    .clk_i, .rst_ni(core_rst_n), .start_i(start),
+    .clk_i, .rst_ni(core_rst_n), .start_i(1'b0),    // core_rst_n comes with every start
     .q_we_i(q_we_compute), .q_widx_i(q_widx), .q_wdata_i(q_wdata), .q_room_o(compute_room),
     .seg_push_i(seg_push), .seg_addr_i(seg_addr), .seg_words_i(seg_words), .seg_room_o(seg_room),
     .w_req_valid_o(w_req_valid), .w_req_addr_o(w_req_addr), .w_req_beats_m1_o(w_req_beats_m1),
@@ -213,7 +213,7 @@ module hv_engine
   logic out_idle, wr_beat;
 
   hv_out u_out (
-    .clk_i, .rst_ni(core_rst_n), .start_i(start), .stop_i(stop),
+    .clk_i, .rst_ni(core_rst_n), .start_i(1'b0), .stop_i(stop),
     .q_we_i(q_we_out), .q_widx_i(q_widx), .q_wdata_i(q_wdata), .q_room_o(out_room),
     .pkg_base_i(pkg_base), .in_base_i(in_base), .out_base_i(out_base), .scratch_base_i(scratch_base),
     .n_compute_i(n_compute), .n_load_i(n_load), .done_o(out_done), .idle_o(out_idle),
@@ -237,7 +237,7 @@ module hv_engine
   assign out_tail = c_none && at_end && compute_idle;
 
   hv_perf u_perf (
-    .clk_i, .rst_ni, .clear_i(start), .busy_i(busy),
+    .clk_i, .rst_ni, .clear_i(clear), .busy_i(busy),
     .inc_i({desc_pulse, wr_beat, rd_w_beat, rd_beat, out_tail, c_none && !out_tail, c_dep, c_load,
             c_fetch, c_drain, c_weight, c_res, c_mac}),
     .cnt_o(cnt)

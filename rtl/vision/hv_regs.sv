@@ -6,7 +6,8 @@
 //
 // Writes: in the cycle x in which ks_axil_regs gives it the write takes effect: registers have the new value
 // and BVALID is high from x+1; start_o, soft_reset_o and exp_we_o are high in x+1 for one cycle. WSTRB selects
-// bytes. Reads: AR taken in cycle t, RVALID from t+1 with the value of cycle t.
+// bytes. Whether it is refused for a running program is decided in x-1. Reads: AR taken in cycle t, RVALID from
+// t+4 with the value of cycle t+2.
 // SLVERR: an offset that is no register; a write to a read-only register; a start while a program
 // runs, or together with soft_reset; a write to program registers, CONF_CTRL or the exp table while a program runs;
 // a write to the exp table without all four bytes. A refused write changes nothing.
@@ -87,15 +88,15 @@ module hv_regs
   typedef logic [HV_AXIL_ADDR_BITS-1:0] addr_t;
 
   // --- Writes --------------------------------------------------------------------------------------
-  logic        perform, ok, busy, is_exp;
+  logic        perform, ok, ok_q, busy, is_exp, pending, answer_q, chosen_q;
   addr_t       waddr, raddr;
-  logic [31:0] wdata, value;
+  logic [31:0] wdata, value_q, count_value_q;
   logic [3:0]  wstrb;
-  logic        known;
+  logic        known_q;
   logic        start_q, soft_reset_q, exp_we_q;
   logic [7:0]  exp_waddr_q;
 
-  /* verilator lint_off PINCONNECTEMPTY */   // registers answer in the cycle of the address
+  /* verilator lint_off PINCONNECTEMPTY */   // registers answer when the address is held
   ks_axil_regs #(.AddrBits(HV_AXIL_ADDR_BITS)) u_axil (
     .clk_i, .rst_ni,
     .s_axil_awaddr, .s_axil_awvalid, .s_axil_awready,
@@ -103,9 +104,9 @@ module hv_regs
     .s_axil_bresp, .s_axil_bvalid, .s_axil_bready,
     .s_axil_araddr, .s_axil_arvalid, .s_axil_arready,
     .s_axil_rdata, .s_axil_rresp, .s_axil_rvalid, .s_axil_rready,
-    .wr_en_o(perform), .wr_addr_o(waddr), .wr_data_o(wdata), .wr_strb_o(wstrb), .wr_ok_i(ok),
-    .rd_en_o(), .rd_addr_o(raddr), .rd_pending_o(), .rd_addr_q_o(),
-    .rd_valid_i(1'b1), .rd_ok_i(known), .rd_data_i(value)
+    .wr_en_o(perform), .wr_addr_o(waddr), .wr_data_o(wdata), .wr_strb_o(wstrb), .wr_ok_i(ok_q),
+    .rd_en_o(), .rd_addr_o(), .rd_pending_o(pending), .rd_addr_q_o(raddr),
+    .rd_valid_i(answer_q), .rd_ok_i(known_q), .rd_data_i(chosen_q ? count_value_q : value_q)
   );
   /* verilator lint_on PINCONNECTEMPTY */
 
@@ -131,6 +132,45 @@ module hv_regs
     endcase
   end
 
+  // The address and whether the write is good, decoded in the cycle before it takes effect.
+  typedef struct packed {
+    logic start;
+    logic soft_reset;
+    logic exp;
+    logic irq_enable;
+    logic irq_status;
+    logic desc_base;
+    logic desc_count;
+    logic pkg_base;
+    logic in_base;
+    logic out_base;
+    logic scratch_base;
+    logic watchdog;
+    logic conf_ctrl;
+    logic softmax_shift;
+  } target_t;
+  target_t to_q;
+
+  always_ff @(posedge clk_i) begin
+    ok_q <= ok;
+    to_q <= '{
+      start:         ok && waddr == REG_CTRL && want_start,
+      soft_reset:    ok && waddr == REG_CTRL && want_reset,
+      exp:           ok && is_exp,
+      irq_enable:    ok && waddr == REG_IRQ_ENABLE,
+      irq_status:    ok && waddr == REG_IRQ_STATUS,
+      desc_base:     ok && waddr == REG_DESC_BASE,
+      desc_count:    ok && waddr == REG_DESC_COUNT,
+      pkg_base:      ok && waddr == REG_PKG_BASE,
+      in_base:       ok && waddr == REG_IN_BASE,
+      out_base:      ok && waddr == REG_OUT_BASE,
+      scratch_base:  ok && waddr == REG_SCRATCH_BASE,
+      watchdog:      ok && waddr == REG_WATCHDOG,
+      conf_ctrl:     ok && waddr == REG_CONF_CTRL,
+      softmax_shift: ok && waddr == REG_SOFTMAX_SHIFT
+    };
+  end
+
   // --- Registers -----------------------------------------------------------------------------------
   always_ff @(posedge clk_i) begin
     if (!rst_ni) begin
@@ -149,24 +189,21 @@ module hv_regs
       soft_reset_q    <= 1'b0;
       exp_we_q        <= 1'b0;
     end else begin
-      start_q      <= perform && ok && waddr == REG_CTRL && want_start;
-      soft_reset_q <= perform && ok && waddr == REG_CTRL && want_reset;
-      exp_we_q     <= perform && ok && is_exp;
-      if (perform && ok) begin
-        case (waddr)
-          REG_IRQ_ENABLE:    irq_enable_q    <= 2'(strobed(32'(irq_enable_q)));
-          REG_IRQ_STATUS:    irq_status_q    <= irq_status_q & ~(wdata[1:0] & {2{wstrb[0]}});
-          REG_DESC_BASE:     desc_base_q     <= strobed(desc_base_q);
-          REG_DESC_COUNT:    desc_count_q    <= strobed(desc_count_q);
-          REG_PKG_BASE:      pkg_base_q      <= strobed(pkg_base_q);
-          REG_IN_BASE:       in_base_q       <= strobed(in_base_q);
-          REG_OUT_BASE:      out_base_q      <= strobed(out_base_q);
-          REG_SCRATCH_BASE:  scratch_base_q  <= strobed(scratch_base_q);
-          REG_WATCHDOG:      watchdog_q      <= strobed(watchdog_q);
-          REG_CONF_CTRL:     conf_ctrl_q     <= 18'(strobed(32'(conf_ctrl_q)));
-          REG_SOFTMAX_SHIFT: softmax_shift_q <= strobed(softmax_shift_q);
-          default: ;
-        endcase
+      start_q      <= perform && to_q.start;
+      soft_reset_q <= perform && to_q.soft_reset;
+      exp_we_q     <= perform && to_q.exp;
+      if (perform) begin
+        if (to_q.irq_enable)    irq_enable_q    <= 2'(strobed(32'(irq_enable_q)));
+        if (to_q.irq_status)    irq_status_q    <= irq_status_q & ~(wdata[1:0] & {2{wstrb[0]}});
+        if (to_q.desc_base)     desc_base_q     <= strobed(desc_base_q);
+        if (to_q.desc_count)    desc_count_q    <= strobed(desc_count_q);
+        if (to_q.pkg_base)      pkg_base_q      <= strobed(pkg_base_q);
+        if (to_q.in_base)       in_base_q       <= strobed(in_base_q);
+        if (to_q.out_base)      out_base_q      <= strobed(out_base_q);
+        if (to_q.scratch_base)  scratch_base_q  <= strobed(scratch_base_q);
+        if (to_q.watchdog)      watchdog_q      <= strobed(watchdog_q);
+        if (to_q.conf_ctrl)     conf_ctrl_q     <= 18'(strobed(32'(conf_ctrl_q)));
+        if (to_q.softmax_shift) softmax_shift_q <= strobed(softmax_shift_q);
       end
       // A new event is never lost to a clear of the same cycle.
       if (irq_done_i)  irq_status_q[IRQ_STATUS_DONE_LSB]  <= 1'b1;
@@ -193,48 +230,67 @@ module hv_regs
   assign irq_o             = |(irq_status_q & irq_enable_q);
 
   // --- Reads ---------------------------------------------------------------------------------------
+  // In the first cycle of an open read its address is decoded, in the second the value is chosen, counters beside the
+  // other registers, in the third it is the answer.
+  localparam int unsigned Readable = 21;
+  localparam logic [3:0]  LastCount = 4'(Counters - 1);
+  localparam addr_t ReadAddr [Readable] = '{
+    REG_ID, REG_VERSION, REG_CONFIG, REG_ACT_ROWS, REG_RING_WORDS, REG_STATUS, REG_ERROR, REG_IRQ_ENABLE,
+    REG_IRQ_STATUS, REG_DESC_BASE, REG_DESC_COUNT, REG_PKG_BASE, REG_IN_BASE, REG_OUT_BASE, REG_SCRATCH_BASE,
+    REG_WATCHDOG, REG_CONF_CTRL, REG_CONF_CLASS, REG_CONF_PROB, REG_SOFTMAX_SHIFT,
+    REG_CTRL                                   // reads as 0
+  };
+  logic [Readable-1:0] read_q;                 // which of them
+  logic [Readable-1:0][31:0] shown;
+  logic       is_count_q, as_zero_q;
+  logic [3:0] count_offset, count_q;           // some counter when it is none of them
+  logic [31:0] value;
+  logic       choose_q;
+
+  assign count_offset = raddr[5:2] - CntFirst[5:2];
+
   always_comb begin
+    shown = '0;
+    shown[0] = RESET_ID;
+    shown[1] = RESET_VERSION;
+    shown[2] = RESET_CONFIG;
+    shown[3] = RESET_ACT_ROWS;
+    shown[4] = RESET_RING_WORDS;
+    shown[5][STATUS_BUSY_LSB]      = busy;
+    shown[5][STATUS_DONE_LSB]      = done_i;
+    shown[5][STATUS_ERROR_LSB]     = error_i;
+    shown[5][STATUS_RESETTING_LSB] = resetting_i;
+    shown[6][ERROR_CAUSE_LSB +: ERROR_CAUSE_W] = error_cause_i;
+    shown[6][ERROR_INFO_LSB +: ERROR_INFO_W]   = error_info_i;
+    shown[7] = 32'(irq_enable_q);
+    shown[8] = 32'(irq_status_q);
+    shown[9] = desc_base_q;
+    shown[10] = desc_count_q;
+    shown[11] = pkg_base_q;
+    shown[12] = in_base_q;
+    shown[13] = out_base_q;
+    shown[14] = scratch_base_q;
+    shown[15] = watchdog_q;
+    shown[16] = 32'(conf_ctrl_q);
+    shown[17] = conf_class_i;
+    shown[18] = conf_prob_i;
+    shown[19] = softmax_shift_q;
     value = '0;
-    known = 1'b1;
-    unique case (raddr)
-      REG_ID:            value = RESET_ID;
-      REG_VERSION:       value = RESET_VERSION;
-      REG_CONFIG:        value = RESET_CONFIG;
-      REG_ACT_ROWS:      value = RESET_ACT_ROWS;
-      REG_RING_WORDS:    value = RESET_RING_WORDS;
-      REG_CTRL:          value = '0;
-      REG_STATUS: begin
-        value[STATUS_BUSY_LSB]      = busy;
-        value[STATUS_DONE_LSB]      = done_i;
-        value[STATUS_ERROR_LSB]     = error_i;
-        value[STATUS_RESETTING_LSB] = resetting_i;
-      end
-      REG_ERROR: begin
-        value[ERROR_CAUSE_LSB +: ERROR_CAUSE_W] = error_cause_i;
-        value[ERROR_INFO_LSB +: ERROR_INFO_W]   = error_info_i;
-      end
-      REG_IRQ_ENABLE:    value = 32'(irq_enable_q);
-      REG_IRQ_STATUS:    value = 32'(irq_status_q);
-      REG_DESC_BASE:     value = desc_base_q;
-      REG_DESC_COUNT:    value = desc_count_q;
-      REG_PKG_BASE:      value = pkg_base_q;
-      REG_IN_BASE:       value = in_base_q;
-      REG_OUT_BASE:      value = out_base_q;
-      REG_SCRATCH_BASE:  value = scratch_base_q;
-      REG_WATCHDOG:      value = watchdog_q;
-      REG_CONF_CTRL:     value = 32'(conf_ctrl_q);
-      REG_CONF_CLASS:    value = conf_class_i;
-      REG_CONF_PROB:     value = conf_prob_i;
-      REG_SOFTMAX_SHIFT: value = softmax_shift_q;
-      default: begin
-        known = raddr >= HV_AXIL_ADDR_BITS'(HV_EXP_OFFSET) &&
-                raddr < HV_AXIL_ADDR_BITS'(HV_EXP_OFFSET + 4 * HV_EXP_ENTRIES);
-        if (raddr >= CntFirst && raddr <= CntLast) begin
-          known = 1'b1;
-          value = cnt_i[4'((raddr - CntFirst) >> 2)];
-        end
-      end
-    endcase
+    for (int unsigned i = 0; i < Readable; i++) value |= shown[i] & {32{read_q[i]}};
+  end
+
+  always_ff @(posedge clk_i) begin
+    choose_q <= rst_ni && pending && !choose_q && !answer_q;
+    answer_q <= rst_ni && choose_q;
+    for (int unsigned i = 0; i < Readable; i++) read_q[i] <= raddr == ReadAddr[i];
+    is_count_q <= raddr >= CntFirst && raddr <= CntLast;
+    as_zero_q  <= raddr >= HV_AXIL_ADDR_BITS'(HV_EXP_OFFSET) &&
+                  raddr < HV_AXIL_ADDR_BITS'(HV_EXP_OFFSET + 4 * HV_EXP_ENTRIES);
+    count_q    <= count_offset > LastCount ? LastCount : count_offset;
+    value_q       <= value;
+    count_value_q <= cnt_i[count_q];
+    known_q       <= is_count_q || as_zero_q || read_q != '0;
+    chosen_q      <= is_count_q;
   end
 
   // A command is never given while a program runs or starts.

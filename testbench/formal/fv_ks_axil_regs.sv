@@ -55,6 +55,7 @@ module fv_ks_axil_regs #(
   assign r  = rvalid && rready_i;
 
   // Ghosts: taken and not yet given to the register file; given and not yet answered.
+  logic                wr_next_q;   // the register file is to be given a write
   logic                aw_open_q, w_open_q, b_due_q, b_ok_q, ar_open_q, r_due_q, r_ok_q;
   logic [AddrBits-1:0] awaddr_q, araddr_q;
   logic [31:0]         wdata_q, r_data_q;
@@ -67,7 +68,9 @@ module fv_ks_axil_regs #(
       b_due_q   <= 1'b0;
       ar_open_q <= 1'b0;
       r_due_q   <= 1'b0;
+      wr_next_q <= 1'b0;
     end else begin
+      wr_next_q <= aw_open_q && w_open_q && !wr_en && (!b_due_q || b);
       aw_open_q <= aw || (aw_open_q && !wr_en);
       w_open_q  <= w || (w_open_q && !wr_en);
       b_due_q   <= wr_en || (b_due_q && !b);
@@ -87,8 +90,8 @@ module fv_ks_axil_regs #(
     end
   end
 
-  // A write reaches the register file once, as soon as it can: both parts are there and no answer waits.
-  `KS_ASSERT(WriteGiven, wr_en == (aw_open_q && w_open_q && (!b_due_q || b)))
+  // A write reaches the register file once, the cycle after it can: both parts are there and no answer waits.
+  `KS_ASSERT(WriteGiven, wr_en == wr_next_q)
   `KS_ASSERT(OneAddressHeld, awready == !aw_open_q)
   `KS_ASSERT(OneWordHeld, wready == !w_open_q)
   `KS_ASSERT(WriteAddress, !wr_en || wr_addr == {awaddr_q[AddrBits-1:2], 2'b00})

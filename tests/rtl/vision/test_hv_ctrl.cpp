@@ -34,13 +34,21 @@ struct Inputs {
 /// The states as the header of hv_ctrl describes them.
 struct Model {
   enum class State : std::uint8_t { idle, run, stop, reset };
+  struct Error {
+    ErrorCause cause = ErrorCause::kNone;
+    std::uint32_t info = 0;
+  };
   State state = State::idle;
   bool done = false, error = false, soft = false;
-  ErrorCause cause = ErrorCause::kNone;
-  std::uint32_t info = 0, quiet = 0;
+  Error first; // shown in ERROR
+  // Of the cycle before: a program was accepted; the one before that; its end, its error, its progress.
+  bool core_reset = false;
+  bool clear = false, start = false, end = false, progress = true, stuck = false;
+  Error seen;
+  std::uint32_t quiet = 0;
 
   struct Outputs {
-    bool start = false, irq_done = false, irq_error = false;
+    bool irq_done = false, irq_error = false;
   };
 
   static std::uint32_t bad_start(const Inputs &in) {
@@ -63,47 +71,43 @@ struct Model {
 
   Outputs step(const Inputs &in) {
     Outputs out;
-    const bool stuck = !in.progress && in.watchdog != 0 && quiet + 1 >= in.watchdog;
-    switch (state) {
+    const State now = state;
+    const Error ripe = seen;
+    const bool was_end = end, was_stuck = stuck;
+    start = clear;
+    clear = false;
+    seen = now == State::run ? error_of(in, was_stuck) : Error{};
+    end = now == State::run && in.done;
+    stuck = now == State::run && !progress && in.watchdog != 0 && quiet + 1 >= in.watchdog;
+    quiet = now == State::run && !progress ? quiet + 1 : 0;
+    progress = in.progress || now != State::run;
+    switch (now) {
     case State::idle:
       if (in.soft_reset) {
-        *this = Model{};
+        done = error = false;
+        first = {};
         state = State::stop;
         soft = true;
       } else if (in.start) {
         const std::uint32_t bad = bad_start(in);
-        *this = Model{};
-        if (bad != 0) {
-          error = out.irq_error = true;
-          cause = ErrorCause::kBadStart;
-          info = bad;
-        } else {
-          out.start = true;
-          state = State::run;
-        }
+        done = false;
+        error = out.irq_error = bad != 0;
+        first = {bad != 0 ? ErrorCause::kBadStart : ErrorCause::kNone, bad};
+        clear = bad == 0;
+        state = bad == 0 ? State::run : State::idle;
       }
       break;
     case State::run:
-      if (in.rd_err) {
-        stop(ErrorCause::kReadResp, in.rd_addr >> 8U);
-      } else if (in.wr_err) {
-        stop(ErrorCause::kWriteResp, in.wr_addr >> 8U);
-      } else if (in.front_err) {
-        stop(in.front_cause, in.front_info);
-      } else if (in.range_err != 0) {
-        stop(ErrorCause::kActRange, (in.range_err & 1U) != 0   ? 0
-                                    : (in.range_err & 2U) != 0 ? 1
-                                                               : 2);
-      } else if (stuck) {
-        stop(ErrorCause::kWatchdog, 0);
+      if (ripe.cause != ErrorCause::kNone) {
+        state = State::stop;
+        first = ripe;
       } else if (in.soft_reset) {
         state = State::stop;
         soft = true;
-      } else if (in.done) {
+      } else if (was_end) {
         state = State::idle;
         done = out.irq_done = true;
       }
-      quiet = in.progress ? 0 : quiet + 1;
       break;
     case State::stop:
       if (in.rd_idle && in.wr_idle) {
@@ -116,17 +120,27 @@ struct Model {
       soft = false;
       break;
     }
-    if (state != State::run) {
-      quiet = 0;
-    }
+    core_reset = clear || state == State::reset;
     return out;
   }
 
 private:
-  void stop(ErrorCause why, std::uint32_t what) {
-    state = State::stop;
-    cause = why;
-    info = what;
+  static Error error_of(const Inputs &in, bool stuck) {
+    if (in.rd_err) {
+      return {ErrorCause::kReadResp, in.rd_addr >> 8U};
+    }
+    if (in.wr_err) {
+      return {ErrorCause::kWriteResp, in.wr_addr >> 8U};
+    }
+    if (in.front_err) {
+      return {in.front_cause, in.front_info};
+    }
+    if (in.range_err != 0) {
+      return {ErrorCause::kActRange, (in.range_err & 1U) != 0   ? 0U
+                                     : (in.range_err & 2U) != 0 ? 1U
+                                                                : 2U};
+    }
+    return {stuck ? ErrorCause::kWatchdog : ErrorCause::kNone, 0};
   }
 };
 
@@ -147,19 +161,20 @@ public:
                 using State = Model::State;
                 ASSERT_EQ(m.busy_o, before.state != State::idle);
                 ASSERT_EQ(m.stop_o, before.state == State::stop || before.state == State::reset);
-                ASSERT_EQ(m.core_rst_no, before.state != State::reset);
+                ASSERT_EQ(m.core_rst_no, !before.core_reset);
+                ASSERT_EQ(m.clear_o, before.clear);
+                ASSERT_EQ(m.start_o, before.start);
                 ASSERT_EQ(m.done_o, before.done);
                 ASSERT_EQ(m.error_o, before.error);
                 ASSERT_EQ(m.resetting_o, before.soft);
-                ASSERT_EQ(m.error_cause_o, static_cast<std::uint8_t>(before.cause));
-                ASSERT_EQ(m.error_info_o, before.info);
-                ASSERT_EQ(m.start_o, out.start);
+                ASSERT_EQ(m.error_cause_o, static_cast<std::uint8_t>(before.first.cause));
+                ASSERT_EQ(m.error_info_o, before.first.info);
                 ASSERT_EQ(m.irq_done_o, out.irq_done);
                 ASSERT_EQ(m.irq_error_o, out.irq_error);
                 starts += m.start_o;
                 dones += m.irq_done_o;
                 errors += m.irq_error_o;
-                resets += m.core_rst_no == 0;
+                resets += m.core_rst_no == 0 && m.clear_o == 0;
               });
   }
 
@@ -197,9 +212,11 @@ TEST(HvCtrl, RandomInputs) {
   Bench bench(1);
   std::array<int, 8> causes{};
   Inputs in;
+  bool was_idle = false;
   for (int i = 0; i < 60'000 && !HasFatalFailure(); ++i) {
     const bool busy = bench.model.state != Model::State::idle;
-    in.start = !busy && rng.chance(0.2);
+    // The registers of the program are there the cycle before the start.
+    in.start = !busy && was_idle && rng.chance(0.2);
     in.soft_reset = rng.chance(0.01);
     in.rd_idle = rng.chance(0.4);
     // The bus stays quiet once Reset is reached, as the real one does.
@@ -215,7 +232,7 @@ TEST(HvCtrl, RandomInputs) {
     in.wr_addr = static_cast<std::uint32_t>(rng.next());
     in.front_info = static_cast<std::uint32_t>(rng.below(65536));
     in.front_cause = rng.chance(0.5) ? ErrorCause::kBadField : ErrorCause::kBadOpcode;
-    if (!busy) {
+    if (!busy && !in.start) {
       in.watchdog = static_cast<std::uint32_t>(rng.chance(0.5) ? 0 : 3 + rng.below(6));
       const auto base = [&] {
         return static_cast<std::uint32_t>(rng.chance(0.05) ? rng.next() : rng.next() << 7U);
@@ -231,10 +248,11 @@ TEST(HvCtrl, RandomInputs) {
                                                                     : 1 + rng.below(65535));
     }
     bench.step(in);
+    was_idle = !busy;
     if (bench.model.error && in.start) {
       continue;
     }
-    ++causes[static_cast<std::size_t>(bench.model.cause)];
+    ++causes[static_cast<std::size_t>(bench.model.first.cause)];
   }
   EXPECT_GT(bench.starts, 1000U);
   EXPECT_GT(bench.dones, 300U);
@@ -270,12 +288,16 @@ TEST(HvCtrl, WatchdogCycles) {
       }
       EXPECT_EQ(bench.model.state, Model::State::run);
     }
-    bench.step(in);
+    bench.step(in); // the last cycle of the limit; the error is seen two later, Stop two after that
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_EQ(bench.model.state, Model::State::run);
+      bench.step(in);
+    }
     EXPECT_EQ(bench.model.state, Model::State::stop);
     bench.step(in);
     bench.step(in);
     EXPECT_TRUE(bench.model.error);
-    EXPECT_EQ(bench.model.cause, ErrorCause::kWatchdog);
+    EXPECT_EQ(bench.model.first.cause, ErrorCause::kWatchdog);
     bench.step(in); // the design shows it
   }
 }
@@ -284,8 +306,8 @@ TEST(HvPerf, CountsWhatItIsGiven) {
   Random rng(kestrel::tb::test::seed_of_run(3));
   Simulation<Vhv_perf> sim(SimulationConfig{.seed = 3});
   std::array<std::uint32_t, 14> want{};
-  std::uint32_t inc = 0;
-  bool clear = false, busy = false;
+  std::uint32_t inc = 0, was_inc = 0;
+  bool clear = false, busy = false, was_busy = false;
   std::uint64_t checked = 0;
   const auto drive = [&](std::uint64_t) {
     clear = rng.chance(0.01);
@@ -302,12 +324,15 @@ TEST(HvPerf, CountsWhatItIsGiven) {
     for (std::size_t i = 0; i < want.size(); ++i) {
       ASSERT_EQ(sim.model().cnt_o[i], want[i]) << "counter " << i;
       checked += want[i];
+      // The cycle before this one.
       if (clear) {
         want[i] = 0;
-      } else if (busy && (i == 0 || (inc >> (i - 1) & 1U) != 0)) {
+      } else if (was_busy && (i == 0 || (was_inc >> (i - 1) & 1U) != 0)) {
         ++want[i];
       }
     }
+    was_busy = busy;
+    was_inc = inc;
   };
   sim.reset(drive, sample);
   for (int i = 0; i < 5000; ++i) {

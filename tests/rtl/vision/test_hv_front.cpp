@@ -199,7 +199,7 @@ private:
     m.start_i = start_;
     m.desc_count_i = static_cast<std::uint16_t>(count_);
     start_ = false;
-    m.d_req_ready_i = !rng_.chance(timing_.req_stall);
+    m.d_req_ready_i = m.stop_i == 0 && !rng_.chance(timing_.req_stall); // as hv_rd does it
     m.d_rsp_data_i = rng_.next();
     if (!pending_.empty() && pending_.front().due <= cycle && !rng_.chance(timing_.rsp_stall)) {
       m.d_rsp_valid_i = 1;
@@ -349,6 +349,7 @@ TEST(HvFront, SecondProgram) {
   Bench bench(7, {});
   for (int i = 0; i < 3; ++i) {
     const Program program = random_program(rng, 30);
+    bench.reset(); // as hv_ctrl does it
     bench.start(program);
     ASSERT_TRUE(bench.run(5000));
     EXPECT_EQ(bench.got, program.of_unit);
@@ -357,7 +358,7 @@ TEST(HvFront, SecondProgram) {
   }
 }
 
-/// 18 cycles for each descriptor, the first one as soon as it is in the FIFO.
+/// 20 cycles for each descriptor, the first one as soon as it is in the FIFO.
 TEST(HvFront, CyclesAsStated) {
   Random rng(kestrel::tb::test::seed_of_run(7));
   Program program;
@@ -372,17 +373,17 @@ TEST(HvFront, CyclesAsStated) {
   const std::uint64_t start = bench.cycle();
   bench.start(program);
   ASSERT_TRUE(bench.run(1000));
-  // start_i in s: request in s+1; first beat in s+2, sixteenth in s+17, all in the FIFO in t =
-  // s+18.
-  EXPECT_EQ(bench.burst_cycles.at(0), start + 1);
-  EXPECT_EQ(bench.fifo_cycle, start + 18);
-  EXPECT_EQ(bench.first_word_cycles.at(0), start + 18 + 2);
-  EXPECT_EQ(bench.last_word_cycles.at(0), start + 18 + 17);
+  // start_i in s: request in s+2; first beat in s+3, sixteenth in s+18, all in the FIFO in s+19 and
+  // seen there in t = s+20.
+  EXPECT_EQ(bench.burst_cycles.at(0), start + 2);
+  EXPECT_EQ(bench.fifo_cycle, start + 19);
+  EXPECT_EQ(bench.first_word_cycles.at(0), start + 20 + 4);
+  EXPECT_EQ(bench.last_word_cycles.at(0), start + 20 + 19);
   for (std::size_t i = 1; i < 6; ++i) {
-    EXPECT_EQ(bench.first_word_cycles[i], bench.first_word_cycles[i - 1] + 18) << i;
+    EXPECT_EQ(bench.first_word_cycles[i], bench.first_word_cycles[i - 1] + 20) << i;
   }
-  // END is at the head in t+18 of the last STORE and ends 18 cycles later.
-  EXPECT_EQ(bench.done_cycle, bench.last_word_cycles.back() + 1 + 18);
+  // END is at the head in t+20 of the last STORE and ends 20 cycles later, done_o the cycle after.
+  EXPECT_EQ(bench.done_cycle, bench.last_word_cycles.back() + 1 + 20 + 1);
 }
 
 /// Runs `program`, expects `cause` at descriptor `index` and that nothing from it on reached a

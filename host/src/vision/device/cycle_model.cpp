@@ -286,24 +286,42 @@ struct Read {
 // --- hv_front ------------------------------------------------------------------------------------
 
 struct Front {
-  enum class State : std::uint8_t { kHead, kMove, kCheck, kEnd };
-  State state = State::kHead;
+  enum class State : std::uint8_t { kOff, kHead, kMove, kDrain1, kDrain2, kCheck, kEnd, kOver };
+  State state = State::kOff;
+  u32 descriptors = 0;
   u32 req_left = 0, held = 0, level = 0, index = 0, pop_idx = 0;
+  bool req_valid = false, head_there = false;
+  u32 cycle = 0; // before kHead from hv_ctrl's busy on, then from kOver on
   u32 n_compute = 0, n_load = 0, n_out = 0;
 
-  [[nodiscard]] bool request() const { return req_left != 0 && held < 2; }
+  [[nodiscard]] bool request() const { return req_valid; }
   /// Word 15 of descriptor `index` is at the outputs.
   [[nodiscard]] bool dispatch() const { return state == State::kCheck; }
+  [[nodiscard]] bool at_end() const { return state == State::kEnd || state == State::kOver; }
+  /// The last cycle in which hv_ctrl is busy: done_o, then what hv_ctrl makes of it.
+  [[nodiscard]] bool over() const { return state == State::kOver && cycle == 1; }
 
-  void tick(bool req_fire, bool beat, bool head_room, bool is_end, bool compute_done,
-            bool load_done, bool out_done) {
+  void tick(bool req_fire, bool beat, bool head_room, bool is_end, bool units_idle,
+            bool compute_done, bool load_done, bool out_done) {
     const bool move = state == State::kMove;
     const bool moved = move && pop_idx == kDescBeats - 1;
-    req_left -= req_fire ? 1 : 0;
-    held = held + (req_fire ? 1 : 0) - (moved ? 1 : 0);
-    const bool head_there = level >= kDescBeats;
+    const bool make = req_left != 0 && held < 2 && !req_valid;
+    if (req_fire)
+      req_valid = false;
+    if (make)
+      req_valid = true;
+    req_left -= make ? 1 : 0;
+    held = held + (make ? 1 : 0) - (moved ? 1 : 0);
+    const bool there = level >= kDescBeats;
     level = level + (beat ? 1 : 0) - (move ? 1 : 0);
     switch (state) {
+    case State::kOff: // reset, then start_o
+      if (cycle++ == 1) {
+        cycle = 0;
+        req_left = descriptors;
+        state = State::kHead;
+      }
+      break;
     case State::kHead:
       pop_idx = 0;
       if (head_there && head_room)
@@ -312,15 +330,27 @@ struct Front {
     case State::kMove:
       ++pop_idx;
       if (moved)
-        state = State::kCheck;
+        state = State::kDrain1;
+      break;
+    case State::kDrain1:
+      state = State::kDrain2;
+      break;
+    case State::kDrain2:
+      state = State::kCheck;
       break;
     case State::kCheck:
       ++index;
       state = is_end ? State::kEnd : State::kHead;
       break;
     case State::kEnd:
+      if (units_idle)
+        state = State::kOver;
+      break;
+    case State::kOver:
+      ++cycle;
       break;
     }
+    head_there = there;
     n_compute += compute_done ? 1 : 0;
     n_load += load_done ? 1 : 0;
     n_out += out_done ? 1 : 0;
@@ -1380,7 +1410,7 @@ public:
       if (head.segment != 0)
         segments_.push_back(head.segment);
     }
-    front_.req_left = static_cast<u32>(program.heads.size());
+    front_.descriptors = static_cast<u32>(program.heads.size());
     load_.blocks = &program_.load;
     load_.geometry = &geometry_;
     ring_.words = config.ring_words;
@@ -1489,8 +1519,9 @@ private:
         program_.heads[std::min<std::size_t>(front_.index, program_.heads.size() - 1)];
     const bool is_end = head.op == DescOp::kEnd;
     const bool compute_idle = cfgq_.empty() && !have_ && inflight_ == 0 && ring_.prefetch_idle();
-    const bool at_end = front_.state == Front::State::kEnd;
-    const bool done = at_end && compute_idle && load_.idle() && out_.idle();
+    const bool at_end = front_.at_end();
+    const bool units_idle = compute_idle && load_.idle() && out_.idle();
+    const bool done = front_.over();
 
     count(fstart, wait_units, at_end && compute_idle);
     if (dispatch || load_fire || out_.w_fire || array_.issue || read_.rsp != Source::kNone)
@@ -1519,7 +1550,7 @@ private:
     const u32 n_compute = front_.n_compute, n_load = front_.n_load, n_out = front_.n_out;
     const Source rsp = read_.rsp;
     front_.tick(grant == Source::kDescriptors, rsp == Source::kDescriptors, head_room(head), is_end,
-                layer_end, load_done, out_done);
+                units_idle, layer_end, load_done, out_done);
     writes_.tick(load_.out_valid, load_.out.bank, load_.out.pixels, results.valid0, results.valid1,
                  results.bank);
     load_.tick(push_load, grant == Source::kLoad, rsp == Source::kLoad, n_compute, n_out);

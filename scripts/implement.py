@@ -76,7 +76,7 @@ class Block:
         self.folder.mkdir(parents=True, exist_ok=True)
         ulx3s.step(f"synthesising {self.design} (yosys)",
                    [ulx3s.PYTHON, ROOT / "scripts" / "synth.py", "--top", self.design, "--no-baseline", "--no-limits",
-                    "--no-pack", "--json", self.folder / "netlist.json", "--log", self.folder / "yosys.log"])
+                    "--no-pack", "--abc9", "--json", self.folder / "netlist.json", "--log", self.folder / "yosys.log"])
 
     def arguments(self):
         (self.folder / "block.lpf").write_text(
@@ -145,8 +145,9 @@ def write(output, design, entry):
     output.write_text(json.dumps(whole, indent=1) + "\n")
 
 
-def end_of_path(end, module):
-    return f"{end['instance'] or 'top'} ({module}) {end['cell'].split('.')[-1]}"
+def end_of_path(end, modules):
+    module = f" ({modules[0]})" if modules else ""
+    return f"{end['instance'] or 'top'}{module} {end['cell'].split('.')[-1]}"
 
 
 def table(found):
@@ -160,9 +161,8 @@ def table(found):
                   if path["from_clock"] == path["to_clock"] and path["from_clock"] != "<async>"]
         if inside:
             path = max(inside, key=lambda path: path["delay_ns"])
-            modules = path["modules"] or ["?"]
             row += f"  {path['delay_ns']:.2f} ns ({path['wires_ns']:.2f} in wires), {path['levels']} levels: " \
-                   f"{end_of_path(path['from'], modules[0])} -> {end_of_path(path['to'], modules[-1])}"
+                   f"{end_of_path(path['from'], path['modules'][:1])} -> {end_of_path(path['to'], path['modules'][-1:])}"
         lines.append(row)
     return lines
 

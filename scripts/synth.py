@@ -144,15 +144,15 @@ def work(options, scratch):
         yosys.run(f"tee -o {scratch / 'stat.json'} stat -json")
         (scratch / "cells.json").write_text(json.dumps(count_cells(scratch / "stat.json", "xcup")))
         return
-    # synth_ecp5 with two changes: wide multiplexers become slice multiplexers (ecp5_mux_map.v), and abc
-    # maps LUTs instead of abc9, which takes three times as long here for 5 % more of them.
+    # synth_ecp5 with two changes: wide multiplexers become slice multiplexers (ecp5_mux_map.v), and unless --abc9
+    # says so abc maps LUTs instead of abc9, which takes three times as long here for up to 5 % more of them.
     synth = f"synth_ecp5 -top {top} -nowidelut"
     yosys.run(f"{synth} -run begin:map_luts")
     yosys.run("check -latchonly -assert")
     yosys.run("muxcover -mux8=400 -mux16=800 -nopartial -nodecode")
     yosys.run(f"techmap -map {ROOT / 'scripts' / 'ecp5_mux_map.v'}")
     yosys.run("opt_clean")
-    yosys.run("abc -lut 4")
+    yosys.run(f"{synth} -run map_luts:map_cells" if options.abc9 else "abc -lut 4")
     yosys.run("clean")
     yosys.run(f"{synth} -run map_cells:")
     yosys.run("check -assert")
@@ -285,6 +285,7 @@ def parse_arguments():
     parser.add_argument(
         "--skip-without-venv", action="store_true", help="exit with 77 where build/venv is missing"
     )
+    parser.add_argument("--abc9", action="store_true", help="map LUTs for delay (ECP5): slower, for a clock")
     parser.add_argument("--json", type=pathlib.Path, help="write the netlist for nextpnr here")
     parser.add_argument("--log", type=pathlib.Path, help="keep yosys's log here")
     parser.add_argument("--scratch", type=pathlib.Path, help=argparse.SUPPRESS)

@@ -61,7 +61,7 @@ def make_netlist(folder, clock, baud, sdram):
          folder / "system.log")
     step("synthesising it (yosys)",
          [PYTHON, ROOT / "scripts" / "synth.py", "--system", folder / "gateware" / f"{NAME}.v",
-          "--no-baseline", "--no-limits", "--no-pack", "--json", folder / "netlist.json",
+          "--no-baseline", "--no-limits", "--no-pack", "--abc9", "--json", folder / "netlist.json",
           "--log", folder / "yosys.log"])
 
 

@@ -16,7 +16,13 @@ import pathlib
 import sys
 
 from litedram import modules as sdram_modules
+from litedram.core import bankmachine, controller
+from litedram.common import LiteDRAMNativePort
+from litedram.core.controller import ControllerSettings
+from litedram.core.refresher import Refresher
+from litedram.frontend.adapter import LiteDRAMNativePortConverter
 from litedram.frontend.axi import LiteDRAMAXI2Native
+from litedram.frontend.wishbone import LiteDRAMWishbone2Native
 from litedram.init import cmds, get_sdr_phy_init_sequence
 from litedram.phy import GENSDRPHY
 from litex.build.io import DDROutput
@@ -27,8 +33,9 @@ from litex.soc.cores.clock import ECP5PLL
 from litex.soc.integration.builder import Builder
 from litex.soc.integration.soc import SoCRegion
 from litex.soc.integration.soc_core import SoCCore
-from litex.soc.interconnect import axi
+from litex.soc.interconnect import axi, stream, wishbone
 from litex_boards.platforms import radiona_ulx3s
+from migen.fhdl.structure import _Assign, _Operator
 from migen import Array, C, Cat, ClockSignal, If, Instance, ResetSignal, Signal
 
 NAME = "kestrel_ulx3s"
@@ -122,6 +129,117 @@ class SdramStart(LiteXModule):
         )
 
 
+class BridgeStage(LiteXModule):
+    """Registers between the bridge and the bus, both ways; one access at a time, two cycles more each."""
+
+    def __init__(self, master):
+        self.bus = bus = wishbone.Interface.like(master)
+        request = [(getattr(bus, name), getattr(master, name)) for name in ("adr", "dat_w", "sel", "we")]
+        self.sync += [
+            master.ack.eq(0),
+            If(bus.cyc,
+                If(bus.ack | bus.err,
+                    bus.cyc.eq(0),
+                    bus.stb.eq(0),
+                    master.dat_r.eq(bus.dat_r),
+                    master.ack.eq(1),
+                )
+            ).Elif(master.cyc & master.stb & ~master.ack,
+                bus.cyc.eq(1),
+                bus.stb.eq(1),
+                *[to.eq(value) for to, value in request],
+            ),
+        ]
+
+
+class StagedRefresher(Refresher):
+    """LiteDRAM's refresher with a register before what the bank machines see of it.
+
+    Request and end come a cycle later, together; the commands are long under way by then, or not yet.
+    """
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        inner = self.cmd
+        self.cmd = outer = stream.Endpoint(inner.description)
+        self.comb += [outer.payload.eq(inner.payload), inner.ready.eq(outer.ready)]
+        self.sync += [outer.valid.eq(inner.valid), outer.last.eq(inner.last)]
+
+
+class StagedBankMachine(bankmachine.BankMachine):
+    """LiteDRAM's bank machine, which compares the row of a command as it takes it and not as it works on it."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        # What the base class keeps to itself: the queue of commands and the register behind it, the signals of its
+        # row tracking.
+        (_, queue), (_, buffer) = self._submodules[:2]
+        compare, = [statement for statement in self._fragment.comb if isinstance(statement, _Assign)
+                    and isinstance(statement.r, _Operator) and statement.r.op == "=="]
+        row, = [side for side in compare.r.operands if isinstance(side, Signal)]
+        row_open = self._fragment.sync["sys"][0].f[0].cond
+        slicer = bankmachine._AddressSlicer(options["settings"].geom.colbits, options["address_align"])
+
+        hit = Signal()
+        self._fragment.comb.remove(compare)
+        self.comb += compare.l.eq(hit)
+        self.sync += If(row_open, hit.eq(1)).Elif(buffer.sink.valid & buffer.sink.ready,
+            hit.eq(row == slicer.row(queue.source.addr)))
+
+
+class StagedPort(LiteXModule):
+    """A port of LiteDRAM's crossbar with registers for its commands, both ways.
+
+    Data to be written may be early, and data read waits for nobody, so both go past.
+    """
+
+    def __init__(self, port):
+        self.port = user = LiteDRAMNativePort(port.mode, port.address_width, port.data_width)
+        self.commands = stream.Buffer(port.cmd.description, pipe_valid=True, pipe_ready=True)
+        self.comb += [
+            user.cmd.connect(self.commands.sink),
+            self.commands.source.connect(port.cmd),
+            user.wdata.connect(port.wdata),
+            port.rdata.connect(user.rdata),
+            port.flush.eq(user.flush),
+        ]
+
+
+class Slot(LiteXModule):
+    """A register for a stream: valid, ready and payload without logic between the sides, every second cycle at most."""
+
+    def __init__(self, layout):
+        self.sink = sink = stream.Endpoint(layout)
+        self.source = source = stream.Endpoint(layout)
+        names = [name for part in (source.payload, source.param) for name, *_ in part.layout]
+        self.comb += sink.ready.eq(~source.valid)
+        self.sync += [
+            If(~source.valid,
+                source.valid.eq(sink.valid),
+                source.first.eq(sink.first),
+                source.last.eq(sink.last),
+                *[getattr(source, name).eq(getattr(sink, name)) for name in names],
+            ).Elif(source.ready,
+                source.valid.eq(0),
+            ),
+        ]
+
+
+class AxiStage(LiteXModule):
+    """Registers in all channels of an AXI bus; the memory moves a beat in four cycles."""
+
+    def __init__(self, master):
+        self.bus = bus = axi.AXIInterface(
+            data_width=master.data_width, address_width=master.address_width, id_width=master.id_width)
+        for channel in ("aw", "w", "b", "ar", "r"):
+            source, sink = getattr(master, channel), getattr(bus, channel)
+            if channel in ("b", "r"):
+                source, sink = sink, source
+            stage = Slot(source.description)
+            setattr(self, channel, stage)
+            self.comb += [source.connect(stage.sink), stage.source.connect(sink)]
+
+
 class Engine(LiteXModule):
     """hv_engine: registers as AXI4-Lite slave, memory as AXI4 master of 64 bits."""
 
@@ -182,7 +300,8 @@ class System(SoCCore):
         serial = platform.request("serial")
         self.uartbone_phy = uart.UARTPHY(serial, frequency, baud)
         self.uartbone = uart.UARTBone(phy=self.uartbone_phy, clk_freq=bridge_frequency)
-        self.bus.add_master(name="uartbone", master=self.uartbone.wishbone)
+        self.bridge_stage = BridgeStage(self.uartbone.wishbone)
+        self.bus.add_master(name="uartbone", master=self.bridge_stage.bus)
 
         # SDRAM. No cache: the bridge and the engine see the same memory.
         self.sdrphy = GENSDRPHY(platform.request("sdram"), frequency)
@@ -190,16 +309,28 @@ class System(SoCCore):
         for name, time in SDRAM_TIMES.items():
             setattr(module.timing_settings, name, math.ceil(time * frequency / 1e9))
         module.timing_settings.tREFI = math.floor(SDRAM_REFRESH * frequency / 1e9)
-        self.add_sdram("sdram", phy=self.sdrphy, module=module, origin=MEMORY_BASE, l2_cache_size=0)
+        controller.BankMachine = StagedBankMachine
+        self.add_sdram("sdram", phy=self.sdrphy, module=module, with_soc_interconnect=False,
+                       controller_settings=ControllerSettings(
+                           cmd_buffer_buffered=True, with_auto_precharge=False, refresh_cls=StagedRefresher))
+        size = 2 ** (module.geom_settings.bankbits + module.geom_settings.rowbits
+                     + module.geom_settings.colbits) * self.sdrphy.settings.databits // 8
+        self.bus_port = StagedPort(self.sdram.crossbar.get_port())
+        self.bus_memory = wishbone.Interface(data_width=32, address_width=32, addressing="word")
+        self.bus.add_slave("main_ram", self.bus_memory, SoCRegion(origin=MEMORY_BASE, size=size, mode="rwx"))
+        self.bus_native = LiteDRAMWishbone2Native(self.bus_memory, self.bus_port.port, base_address=MEMORY_BASE)
         self.sdram_start = SdramStart(self.sdram, self.sdrphy.settings, module.timing_settings, frequency)
 
         # The engine.
         self.engine = Engine()
         self.bus.add_slave("engine", self.engine.registers,
                            SoCRegion(origin=ENGINE_BASE, size=ENGINE_SIZE, cached=False))
-        port = self.sdram.crossbar.get_port(data_width=64)
-        self.engine_memory = LiteDRAMAXI2Native(
-            self.engine.memory, port, base_address=self.bus.regions["main_ram"].origin)
+        self.engine_port = StagedPort(self.sdram.crossbar.get_port())
+        narrow = self.engine_port.port
+        wide = LiteDRAMNativePort(narrow.mode, narrow.address_width - 2, 4 * narrow.data_width)
+        self.engine_width = LiteDRAMNativePortConverter(wide, narrow)
+        self.engine_stage = AxiStage(self.engine.memory)
+        self.engine_memory = LiteDRAMAXI2Native(self.engine_stage.bus, wide, base_address=MEMORY_BASE)
 
         # LEDs: alive, SDRAM ready, receive, transmit, engine reads, engine writes, interrupt.
         beat = Signal(max(1, int(math.log2(frequency))))

@@ -6,8 +6,8 @@
 #include <array>
 #include <cstdint>
 #include <cstdio>
-#include <numeric>
 #include <random>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -50,8 +50,8 @@ public:
     ::close(out[1]);
     stop_ = in[1];
     out_ = ::fdopen(out[0], "r");
-    if (std::fscanf(out_, "%u", &port_) != 1)
-      port_ = 0;
+    if (const auto numbers = line(); numbers.size() == 1)
+      port_ = numbers[0];
   }
   Board(const Board &) = delete;
   Board &operator=(const Board &) = delete;
@@ -75,16 +75,29 @@ public:
   Counts end() {
     ::close(stop_);
     Counts counts;
-    const int read = std::fscanf(out_, "%u %u %u %u %u", &counts.packets, &counts.written,
-                                 &counts.longest, &counts.lost, &counts.late);
+    const auto numbers = line();
+    if (numbers.size() == 5)
+      counts = {true, numbers[0], numbers[1], numbers[2], numbers[3], numbers[4]};
     int status = 0;
     ::waitpid(pid_, &status, 0);
     pid_ = -1;
-    counts.good = read == 5 && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    counts.good = counts.good && WIFEXITED(status) && WEXITSTATUS(status) == 0;
     return counts;
   }
 
 private:
+  /// The numbers of the next line; none where the program has ended.
+  std::vector<unsigned> line() {
+    std::array<char, 256> text{};
+    std::vector<unsigned> numbers;
+    if (std::fgets(text.data(), text.size(), out_) != nullptr) {
+      std::istringstream words(text.data());
+      for (unsigned number = 0; words >> number;)
+        numbers.push_back(number);
+    }
+    return numbers;
+  }
+
   pid_t pid_ = -1;
   int stop_ = -1;
   std::FILE *out_ = nullptr;

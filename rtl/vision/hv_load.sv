@@ -426,6 +426,7 @@ module hv_load
 
   // --- Output register -----------------------------------------------------------------------------------
   logic        out_valid_q, out_last_q, out_bad_q, done_q;
+  logic [8:1]  is_bytes_q;                     // bytes_q, one-hot
   logic        out_free;
   logic [7:0]  mask_q;
   logic [19:0] out_p_q;
@@ -439,7 +440,7 @@ module hv_load
       for (int unsigned k = 0; k < 8; k++) begin
         // Byte k of pixel i lies at i * c + k.
         for (int unsigned c = k + 1; c <= 8; c++) begin
-          if (32'(bytes_q) == c && i * c + k < PieceBytes) words[i][8*k +: 8] = head.data[i*c+k];
+          if (i * c + k < PieceBytes) words[i][8*k +: 8] |= head.data[i*c+k] & {8{is_bytes_q[c]}};
         end
       end
     end
@@ -456,6 +457,7 @@ module hv_load
       if (out_free) out_valid_q <= !piece_empty;
       done_q <= wr_valid_o && wr_ready_i && out_last_q;
     end
+    for (int unsigned c = 1; c <= 8; c++) is_bytes_q[c] <= 32'(bytes_q) == c;
     if (out_free) begin
       out_last_q <= head.last;
       out_bad_q  <= head.bad;

@@ -487,7 +487,8 @@ module hv_load
   `KS_ASSUME(QueueRoom, !(q_full_write && q_level_q == 3'(QDepth)))
   // A piece is taken out when it is there, and a full one takes one or two beats.
   `KS_ASSERT(PieceThere, !take_q || need_q <= win_n_q)
-  `KS_ASSERT(WindowInRange, !(take_q && ustate_q == URun) || (drop_q != 0 && drop_q <= win_n_q && !drop_q[0] == drop_q[1]))
+  `KS_ASSERT(WindowInRange, !(take_q && ustate_q == URun) ||
+             ((drop_q == 2'd1 || drop_q == 2'd2) && drop_q <= win_n_q))
   // A word is one beat: the window never holds a part of one.
   `KS_ASSERT(WholeWords, !(ustate_q == URun && (nhwc_q || planar_q)) || off_q == 0)
   // A burst of 16 beats ends at a multiple of 128.

@@ -52,7 +52,8 @@ module ks_fifo #(
     end else begin
       if (push_i) wptr_q <= wptr_q + Aw'(1);
       if (pop_i)  rptr_q <= rptr_q + Aw'(1);
-      level_q <= level_q + LevelW'(push_i) - LevelW'(pop_i);
+      if (push_i && !pop_i) level_q <= level_q + LevelW'(1);
+      else if (pop_i && !push_i) level_q <= level_q - LevelW'(1);
     end
   end
 

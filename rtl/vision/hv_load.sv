@@ -426,6 +426,7 @@ module hv_load
 
   // --- Output register -----------------------------------------------------------------------------------
   logic        out_valid_q, out_last_q, out_bad_q, done_q;
+  logic [8:1]  is_bytes_q;                     // bytes_q, one-hot
   logic        out_free;
   logic [7:0]  mask_q;
   logic [19:0] out_p_q;
@@ -439,7 +440,7 @@ module hv_load
       for (int unsigned k = 0; k < 8; k++) begin
         // Byte k of pixel i lies at i * c + k.
         for (int unsigned c = k + 1; c <= 8; c++) begin
-          if (32'(bytes_q) == c && i * c + k < PieceBytes) words[i][8*k +: 8] = head.data[i*c+k];
+          if (i * c + k < PieceBytes) words[i][8*k +: 8] |= head.data[i*c+k] & {8{is_bytes_q[c]}};
         end
       end
     end
@@ -456,6 +457,7 @@ module hv_load
       if (out_free) out_valid_q <= !piece_empty;
       done_q <= wr_valid_o && wr_ready_i && out_last_q;
     end
+    for (int unsigned c = 1; c <= 8; c++) is_bytes_q[c] <= 32'(bytes_q) == c;
     if (out_free) begin
       out_last_q <= head.last;
       out_bad_q  <= head.bad;
@@ -485,7 +487,8 @@ module hv_load
   `KS_ASSUME(QueueRoom, !(q_full_write && q_level_q == 3'(QDepth)))
   // A piece is taken out when it is there, and a full one takes one or two beats.
   `KS_ASSERT(PieceThere, !take_q || need_q <= win_n_q)
-  `KS_ASSERT(WindowInRange, !(take_q && ustate_q == URun) || (drop_q != 0 && drop_q <= win_n_q && !drop_q[0] == drop_q[1]))
+  `KS_ASSERT(WindowInRange, !(take_q && ustate_q == URun) ||
+             ((drop_q == 2'd1 || drop_q == 2'd2) && drop_q <= win_n_q))
   // A word is one beat: the window never holds a part of one.
   `KS_ASSERT(WholeWords, !(ustate_q == URun && (nhwc_q || planar_q)) || off_q == 0)
   // A burst of 16 beats ends at a multiple of 128.

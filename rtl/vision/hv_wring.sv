@@ -229,7 +229,8 @@ module hv_wring
       held_q   <= '0;
       credit_q <= 1'b0;
     end else begin
-      held_q   <= held_q + 5'(rd_weight) - 5'(wpop_i);
+      if (rd_weight && !wpop_i) held_q <= held_q + 5'd1;
+      else if (wpop_i && !rd_weight) held_q <= held_q - 5'd1;
       credit_q <= held_q + 5'(rd_weight) < 5'd16;
     end
     if (state_q[1]) begin  // Guard
@@ -363,7 +364,8 @@ module hv_wring
     end else begin
       if (dst_weight_q) f_w_q <= f_w_q + 4'd1;
       if (wpop_i) f_r_q <= f_r_q + 4'd1;
-      f_n_q <= f_n_q + 5'(dst_weight_q) - 5'(wpop_i);
+      if (dst_weight_q && !wpop_i) f_n_q <= f_n_q + 5'd1;
+      else if (wpop_i && !dst_weight_q) f_n_q <= f_n_q - 5'd1;
       wvalid_q <= dst_weight_q || f_n_q > 5'd1 || (f_n_q == 5'd1 && !wpop_i);
     end
   end

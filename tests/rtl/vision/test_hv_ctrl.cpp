@@ -41,7 +41,8 @@ struct Model {
   State state = State::idle;
   bool done = false, error = false, soft = false;
   Error first; // shown in ERROR
-  // Of the cycle before: a program was accepted; the one before that; its end, its error, its progress.
+  // Of the cycle before: a program was accepted; the one before that; its end, its error, its
+  // progress.
   bool core_reset = false;
   bool clear = false, start = false, end = false, progress = true, stuck = false;
   Error seen;

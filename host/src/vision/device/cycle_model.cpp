@@ -418,14 +418,15 @@ struct Load {
       take_next = left >= (take_piece ? 2 * max : max);
     else if (ustate == Unpack::kLast)
       take_next = !take_piece;
-    take_next = take_next && win_keep + (beat_pop ? 1 : 0) >= need_next && piece_n + 2 <= kPieceFifo;
+    take_next =
+        take_next && win_keep + (beat_pop ? 1 : 0) >= need_next && piece_n + 2 <= kPieceFifo;
   }
 
   void tick(bool push, bool req_fire, bool beat, u32 n_compute, u32 n_out) {
     const bool pop = rstate == Request::kRead && ridx == 3;
     const bool take = ustate == Unpack::kIdle && offer && piece_n == 0;
-    const bool make = rstate == Request::kReq && !req_valid && left_beats != 0 &&
-                      used + kBurstBeats <= kBeatFifo;
+    const bool make =
+        rstate == Request::kReq && !req_valid && left_beats != 0 && used + kBurstBeats <= kBeatFifo;
 
     output();
     unpack(take);

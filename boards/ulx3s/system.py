@@ -296,10 +296,11 @@ class System(SoCCore):
         # SDRAM. No cache: the bridge and the engine see the same memory.
         self.sdrphy = GENSDRPHY(platform.request("sdram"), frequency)
         module = getattr(sdram_modules, sdram)(frequency, "1:1")
+        # LiteDRAM's controller has no setting for it.
         controller.BankMachine = StagedBankMachine
         self.add_sdram("sdram", phy=self.sdrphy, module=module, with_soc_interconnect=False,
                        controller_settings=ControllerSettings(
-                           cmd_buffer_buffered=True, with_auto_precharge=False, refresh_cls=StagedRefresher))
+                           with_auto_precharge=False, refresh_cls=StagedRefresher))
         size = 2 ** (module.geom_settings.bankbits + module.geom_settings.rowbits
                      + module.geom_settings.colbits) * self.sdrphy.settings.databits // 8
         self.bus_port = StagedPort(self.sdram.crossbar.get_port())

@@ -7,9 +7,9 @@ places and routes it with several seeds, and writes what the tools' own files sa
 Part, speed grade and constraint are read back from the configuration, the log and the report of nextpnr. A grade's
 entry in the output is replaced, the other grades' stay. Hours: a placement takes a quarter of an hour, a routing more.
 
-  scripts/implement.sh edge                                  80 MHz in grade 6, five seeds -> bench/implementation/edge.json
+  scripts/implement.sh edge                       80 MHz in grade 6, five seeds -> bench/implementation/edge.json
   scripts/implement.sh edge --speed 8 --clock 100e6
-  scripts/implement.sh edge --seed 1 2 --place-only          nextpnr's estimate after placement; writes nothing
+  scripts/implement.sh edge --seed 1 2 --place-only      nextpnr's estimate after placement; writes nothing
   scripts/implement.sh edge --block hv_conf_math --output x.json   a module alone, to try the script in a minute
 
 Exit status: 0 every seed makes the clock, 1 one does not, or more than the device has, 2 a tool failed or is missing.
@@ -106,7 +106,7 @@ def commit():
 
 
 def summary(found):
-    """Of what place_and_route returned for each seed: the entry of the output, but for what does not depend on seeds."""
+    """The part of the output's entry that depends on seeds, of what place_and_route returned for each."""
     clocks = {seed: nextpnr_ecp5.slowest(one["clocks"]) for seed, one in found.items()}
     achieved = [clock["achieved"] for clock in clocks.values()]
     constraints = {round(clock["constraint"], 2) for clock in clocks.values()}
@@ -162,7 +162,8 @@ def table(found):
         if inside:
             path = max(inside, key=lambda path: path["delay_ns"])
             row += f"  {path['delay_ns']:.2f} ns ({path['wires_ns']:.2f} in wires), {path['levels']} levels: " \
-                   f"{end_of_path(path['from'], path['modules'][:1])} -> {end_of_path(path['to'], path['modules'][-1:])}"
+                   f"{end_of_path(path['from'], path['modules'][:1])} -> " \
+                   f"{end_of_path(path['to'], path['modules'][-1:])}"
         lines.append(row)
     return lines
 
@@ -207,8 +208,8 @@ def main():
             print(f"implement.py: more than the device has: {', '.join(over)}", file=sys.stderr)
             return 1
         arguments = what.arguments()
-        print(f"placing{'' if options.place_only else ' and routing'} with seeds {options.seed}, {options.jobs} at a time"
-              f" (logs in {what.folder})", flush=True)
+        print(f"placing{'' if options.place_only else ' and routing'} with seeds {options.seed}, {options.jobs} at a"
+              f" time (logs in {what.folder})", flush=True)
         with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
             runs = {pool.submit(nextpnr_ecp5.place_and_route, what.folder, seed, options.speed, what.package,
                                 arguments, not options.place_only): seed for seed in options.seed}

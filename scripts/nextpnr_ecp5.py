@@ -106,7 +106,8 @@ def read_paths(report):
     """The critical paths in a report of a routed design, the longest of each pair of clock edges.
 
     Each has its edges, its delay in ns (of that in wires), its levels of logic, where it begins and ends (instance,
-    cell, port), and the modules whose files its wires are written in, in order: a file has its module's name. Wires that synthesis made have none.
+    cell, port), and the modules whose files its wires are written in, in order: a file has its module's name, wires
+    that synthesis made have none.
     """
     paths = []
     for found in json.loads(report.read_text())["critical_paths"]:

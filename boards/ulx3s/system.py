@@ -309,10 +309,11 @@ class System(SoCCore):
         for name, time in SDRAM_TIMES.items():
             setattr(module.timing_settings, name, math.ceil(time * frequency / 1e9))
         module.timing_settings.tREFI = math.floor(SDRAM_REFRESH * frequency / 1e9)
+        # LiteDRAM's controller has no setting for it.
         controller.BankMachine = StagedBankMachine
         self.add_sdram("sdram", phy=self.sdrphy, module=module, with_soc_interconnect=False,
                        controller_settings=ControllerSettings(
-                           cmd_buffer_buffered=True, with_auto_precharge=False, refresh_cls=StagedRefresher))
+                           with_auto_precharge=False, refresh_cls=StagedRefresher))
         size = 2 ** (module.geom_settings.bankbits + module.geom_settings.rowbits
                      + module.geom_settings.colbits) * self.sdrphy.settings.databits // 8
         self.bus_port = StagedPort(self.sdram.crossbar.get_port())

@@ -6,6 +6,7 @@
   scripts/esa_mutations.py                all of testbench/formal/esa_mutations.json
   scripts/esa_mutations.py --by proof     those that a proof finds (bounded part of scripts/formal.py)
   scripts/esa_mutations.py --by simulation
+  scripts/esa_mutations.py --name TEXT    those whose name has TEXT in it
 
 Simulation: the test rtl.esa_switch is built in build/esa_mutations on a mutated copy of rtl/esa, and has to
 fail; without a fault it has to pass. Exit status: 0 all found, 1 a fault lives, 2 something else is wrong.
@@ -95,14 +96,19 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--by", choices=("proof", "simulation"), help="these only")
+    parser.add_argument("--name", default="", help="those whose name has this in it")
     options = parser.parse_args()
     spec = json.loads((ROOT / "testbench/formal/esa_mutations.json").read_text())
-    proof = [m for m in spec["mutations"] if m["by"] != "simulation"]
-    simulation = [m for m in spec["mutations"] if m["by"] == "simulation"]
+    named = [m for m in spec["mutations"] if options.name in m["name"]]
+    if not named:
+        print(f"esa_mutations.py: no fault has '{options.name}' in its name", file=sys.stderr)
+        return 2
+    proof = [m for m in named if m["by"] != "simulation"]
+    simulation = [m for m in named if m["by"] == "simulation"]
     for mutation in spec["mutations"]:
         mutated(mutation)
     found = total = 0
-    if options.by != "simulation":
+    if options.by != "simulation" and proof:
         if pathlib.Path(sys.prefix).resolve() != (ROOT / "build" / "venv").resolve():
             python = ROOT / "build" / "venv" / "bin" / "python"
             if not python.exists():
@@ -111,7 +117,7 @@ def main():
             return subprocess.run([python, *sys.argv]).returncode
         total += len(proof)
         found += by_proof(proof)
-    if options.by != "proof":
+    if options.by != "proof" and simulation:
         total += len(simulation)
         found += by_simulation(simulation)
     print(f"{found} of {total} faults found")

@@ -79,7 +79,7 @@ def good_client(number):
         try:
             answer = ask(mine[i])
         except OSError as e:
-            wrong.append(f"a good request failed: {e}")
+            wrong.append(f"a good request failed after {time.monotonic() - begin:.0f} s of traffic: {e}")
             continue
         if answer.startswith(b"HTTP/1.1 503"):
             counts["refused as full"] += 1
@@ -181,10 +181,10 @@ def job():
         time.sleep(0.02)
 
 
+begin = time.monotonic()
 threads = [threading.Thread(target=good_client, args=(i,)) for i in range(3)] + [threading.Thread(target=bad_client, args=(i,)) for i in range(4)]
 threads += [threading.Thread(target=bad_sender), threading.Thread(target=job)]
 [t.start() for t in threads]
-begin = time.monotonic()
 servers = {"dc": dc, "aggregator": attacked}
 while time.monotonic() - begin < SECONDS and len(wrong) < 20 and all(s.process.poll() is None for s in servers.values()):
     time.sleep(min(1.0, SECONDS / 60))

@@ -234,7 +234,8 @@ module hv_engine
 
   // --- Counters: where every cycle went -------------------------------------------------------------
   logic out_tail;
-  assign out_tail = c_none && at_end && compute_idle;
+  // In the first cycle of a program the units are still as the one before left them.
+  assign out_tail = c_none && at_end && compute_idle && core_rst_n;
 
   hv_perf u_perf (
     .clk_i, .rst_ni, .clear_i(clear), .busy_i(busy),

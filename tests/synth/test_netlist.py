@@ -104,7 +104,7 @@ BLOCKS = [
         top="hv_conf_math",
         parameters="",
         instance="",
-        sources=["rtl/vision/hv_conf_math.sv"],
+        sources=["rtl/common/ks_mul_reg.sv", "rtl/vision/hv_conf_math.sv"],
         inputs=dict(recip_i=1, sum_i=31, prob_i=1, exp_i=31),
         outputs=dict(busy_o=1, prob8_o=8, prob16_o=16),
         reset=True,

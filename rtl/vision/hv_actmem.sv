@@ -353,41 +353,37 @@ module hv_actmem
   // --- Sets ------------------------------------------------------------------------------------------------
   // Places are counted when a set is issued, so that what is under way fits too.
   localparam int unsigned SetDepth = 16;     // nine between an issue and the return of its place, and some to even out
-  localparam int unsigned SetAw = $clog2(SetDepth);
-  word_t [Nb-1:0]   set_mem [SetDepth];
-  op_tag_t          set_tag_mem [SetDepth];
-  logic [SetAw-1:0] set_w_q, set_r_q;
-  logic [SetAw:0]   set_n_q, place_n_q, place_n;   // sets inside; places taken
-  logic             set_some_q, take_q;
+  localparam int unsigned SetLevelW = $clog2(SetDepth) + 1;
+  logic [SetLevelW-1:0] place_n_q, place_n;  // places taken
+  logic                 set_empty, take_q;
 
-  assign place_n = place_n_q + (SetAw+1)'(reserve_i) - (SetAw+1)'(take_q);
+  assign place_n = place_n_q + SetLevelW'(reserve_i) - SetLevelW'(take_q);
 
   always_ff @(posedge clk_i) begin
-    if (set_q) set_mem[set_w_q] <= words_q;
-    if (set_q) set_tag_mem[set_w_q] <= tag_q;
     if (!rst_ni) begin
-      set_w_q    <= '0;
-      set_r_q    <= '0;
-      set_n_q    <= '0;
-      set_some_q <= 1'b0;
       place_n_q  <= '0;
       issue_ok_o <= 1'b1;
       take_q     <= 1'b0;
     end else begin
-      set_w_q    <= set_w_q + SetAw'(set_q);
-      set_r_q    <= set_r_q + SetAw'(set_take_i);
-      set_n_q    <= set_n_q + (SetAw+1)'(set_q) - (SetAw+1)'(set_take_i);
-      set_some_q <= set_q || (set_take_i ? set_n_q > (SetAw+1)'(1) : set_some_q);
       place_n_q  <= place_n;
-      issue_ok_o <= place_n < (SetAw+1)'(SetDepth);
+      issue_ok_o <= place_n < SetLevelW'(SetDepth);
       take_q     <= set_take_i;
     end
   end
 
-  assign set_valid_o = set_some_q;
-  assign set_words_o = set_mem[set_r_q];
-  assign set_tag_o   = set_tag_mem[set_r_q];
-  assign busy_o      = a2_valid_q || a3_valid_q || f4_valid_q || f5_valid_q || set_q || set_some_q;
+  /* verilator lint_off PINCONNECTEMPTY */   // the places say it
+  ks_fifo #(
+    .Width($bits(words_q) + $bits(tag_q)),
+    .Depth(SetDepth)
+  ) u_sets (
+    .clk_i, .rst_ni,
+    .push_i(set_q), .wdata_i({tag_q, words_q}), .full_o(),
+    .pop_i(set_take_i), .rdata_o({set_tag_o, set_words_o}), .empty_o(set_empty), .level_o()
+  );
+  /* verilator lint_on PINCONNECTEMPTY */
+
+  assign set_valid_o = !set_empty;
+  assign busy_o      = a2_valid_q || a3_valid_q || f4_valid_q || f5_valid_q || set_q || !set_empty;
 
 endmodule
 

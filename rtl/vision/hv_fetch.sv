@@ -412,7 +412,7 @@ module hv_fetch
     op_tag_t tag;
     logic [7:0] padb;
   } op_t;
-  op_t             fc_q, f2_q, queue_out;
+  op_t             fc_q, f2_q;
   logic            fc_valid_q;
   logic  [Nb-1:0][Nb-1:0] same;
 
@@ -450,40 +450,38 @@ module hv_fetch
   end
 
   // --- Queue of operations -------------------------------------------------------------------------
-  // F0, F1 and FC and one operation that enters at the same time fit above the level at which room_q goes.
+  // With its lanes that cannot be served with the first ones. F0, F1 and FC and one operation that enters at the same
+  // time fit above the level at which room_q goes.
   localparam int unsigned QueueDepth = 16;
-  localparam int unsigned QueueAw = $clog2(QueueDepth);
-  logic [QueueAw-1:0] queue_w_q, queue_r_q;
-  logic [QueueAw:0]   queue_n_q;
-  logic               queue_some_q, queue_pop, f2_load, f2_valid_q;
-  logic  [Nb-1:0]     wait0, queue_wait;     // lanes that cannot be served with the first ones
-  logic               queue_any;             // there are some
-  op_t                queue_mem [QueueDepth];
-  logic [Nb:0]        queue_wait_mem [QueueDepth];
+  typedef struct packed {
+    logic           any;                       // there are such lanes
+    logic  [Nb-1:0] wait_for;
+    op_t            op;
+  } queued_t;
+  queued_t            queue_in, queue_out;
+  logic [$clog2(QueueDepth):0] queue_n;
+  logic               queue_empty, f2_load, f2_valid_q;
 
   for (genvar w = 0; w < Nb; w++) begin : gen_wait
-    assign wait0[w] = fc_q.req[w] && fc_q.same[w] != '0;
+    assign queue_in.wait_for[w] = fc_q.req[w] && fc_q.same[w] != '0;
   end
-  assign queue_out = queue_mem[queue_r_q];
-  assign {queue_any, queue_wait} = queue_wait_mem[queue_r_q];
-  assign queue_pop = queue_some_q && f2_load;
+  assign queue_in.any = |queue_in.wait_for;
+  assign queue_in.op  = fc_q;
+
+  /* verilator lint_off PINCONNECTEMPTY */     // room_q says it
+  ks_fifo #(
+    .Width($bits(queued_t)),
+    .Depth(QueueDepth)
+  ) u_queue (
+    .clk_i, .rst_ni,
+    .push_i(fc_valid_q), .wdata_i(queue_in), .full_o(),
+    .pop_i(f2_load && !queue_empty), .rdata_o(queue_out), .empty_o(queue_empty), .level_o(queue_n)
+  );
+  /* verilator lint_on PINCONNECTEMPTY */
 
   always_ff @(posedge clk_i) begin
-    if (fc_valid_q) queue_mem[queue_w_q] <= fc_q;
-    if (fc_valid_q) queue_wait_mem[queue_w_q] <= {|wait0, wait0};
-    if (!rst_ni) begin
-      queue_w_q    <= '0;
-      queue_r_q    <= '0;
-      queue_n_q    <= '0;
-      queue_some_q <= 1'b0;
-      room_q       <= 1'b1;
-    end else begin
-      queue_w_q    <= queue_w_q + QueueAw'(fc_valid_q);
-      queue_r_q    <= queue_r_q + QueueAw'(queue_pop);
-      queue_n_q    <= queue_n_q + (QueueAw+1)'(fc_valid_q) - (QueueAw+1)'(queue_pop);
-      queue_some_q <= fc_valid_q || (queue_pop ? queue_n_q > (QueueAw+1)'(1) : queue_some_q);
-      room_q       <= queue_n_q <= (QueueAw+1)'(QueueDepth / 2);
-    end
+    if (!rst_ni) room_q <= 1'b1;
+    else room_q <= queue_n <= ($clog2(QueueDepth)+1)'(QueueDepth / 2);
   end
 
   // --- F2: the operation being served ----------------------------------------------------------------
@@ -501,12 +499,12 @@ module hv_fetch
 
   always_ff @(posedge clk_i) begin
     if (!rst_ni) f2_valid_q <= 1'b0;
-    else if (f2_load) f2_valid_q <= queue_some_q;
+    else if (f2_load) f2_valid_q <= !queue_empty;
     if (f2_load) begin
-      f2_q      <= queue_out;
-      f2_pend_q <= queue_out.req;
-      f2_wait_q <= queue_wait;
-      f2_any_q  <= queue_any;
+      f2_q      <= queue_out.op;
+      f2_pend_q <= queue_out.op.req;
+      f2_wait_q <= queue_out.wait_for;
+      f2_any_q  <= queue_out.any;
     end else if (fire) begin
       f2_pend_q <= f2_wait_q;
       f2_wait_q <= wait1;
@@ -551,7 +549,7 @@ module hv_fetch
     pad_byte_o   <= f2_q.padb;
   end
 
-  assign busy_o = f0_valid_q || f1_valid_q || fc_valid_q || queue_some_q || f2_valid_q || issue_valid_o;
+  assign busy_o = f0_valid_q || f1_valid_q || fc_valid_q || !queue_empty || f2_valid_q || issue_valid_o;
 
 endmodule
 

@@ -341,34 +341,24 @@ module hv_wring
   assign pshift_o = shift_q[pbank_i][pgroup_i];
 
   // --- Word FIFO -------------------------------------------------------------------------------
-  ring_word_t  fifo_mem [16];
-  logic        narrow_mem [16];
   logic        narrow_q;                         // of the tile whose parameters came last
-  logic [3:0]  f_w_q, f_r_q;
-  logic [4:0]  f_n_q;
-  logic        wvalid_q;                         // f_n_q != 0
-
-  assign wvalid_o = wvalid_q;
-  assign wdata_o  = fifo_mem[f_r_q];
-  assign wnarrow_o = narrow_mem[f_r_q];
+  logic        fifo_empty;
 
   always_ff @(posedge clk_i) begin
     if (dst_param_q && dst_par_q == 0) narrow_q <= ring_rdata[0][7];
-    if (dst_weight_q) fifo_mem[f_w_q] <= ring_rdata;
-    if (dst_weight_q) narrow_mem[f_w_q] <= narrow_q;
-    if (!rst_ni || start_i) begin
-      f_w_q <= '0;
-      f_r_q <= '0;
-      f_n_q <= '0;
-      wvalid_q <= 1'b0;
-    end else begin
-      if (dst_weight_q) f_w_q <= f_w_q + 4'd1;
-      if (wpop_i) f_r_q <= f_r_q + 4'd1;
-      if (dst_weight_q && !wpop_i) f_n_q <= f_n_q + 5'd1;
-      else if (wpop_i && !dst_weight_q) f_n_q <= f_n_q - 5'd1;
-      wvalid_q <= dst_weight_q || f_n_q > 5'd1 || (f_n_q == 5'd1 && !wpop_i);
-    end
   end
+
+  /* verilator lint_off PINCONNECTEMPTY */       // held_q says it
+  ks_fifo #(
+    .Width($bits(ring_word_t) + 1),
+    .Depth(16)
+  ) u_fifo (
+    .clk_i, .rst_ni(rst_ni && !start_i),
+    .push_i(dst_weight_q), .wdata_i({narrow_q, ring_rdata}), .full_o(),
+    .pop_i(wpop_i), .rdata_o({wnarrow_o, wdata_o}), .empty_o(fifo_empty), .level_o()
+  );
+  /* verilator lint_on PINCONNECTEMPTY */
+  assign wvalid_o = !fifo_empty;
 
 endmodule
 

@@ -253,7 +253,8 @@ BLOCKS = [
         instance="",
         generated=["hv_pkg.sv"],
         sources=[
-            "rtl/vision/hv_core_pkg.sv", "rtl/common/ks_mux4.sv", "rtl/common/ks_copies.sv", "rtl/vision/hv_actmem.sv",
+            "rtl/vision/hv_core_pkg.sv",
+            *(f"rtl/common/{name}.sv" for name in ("ks_mux4", "ks_copies", "ks_fifo")), "rtl/vision/hv_actmem.sv",
         ],
         inputs=dict(
             reserve_i=1, issue_valid_i=1, row_lane_i=176, net_i=128, pad_i=16, issue_last_i=1, tag_i=13, pad_byte_i=8,
@@ -347,7 +348,7 @@ BLOCKS = [
         parameters="",
         instance="",
         generated=["hv_pkg.sv"],
-        sources=["rtl/vision/hv_core_pkg.sv", "rtl/vision/hv_wring.sv"],
+        sources=["rtl/vision/hv_core_pkg.sv", "rtl/common/ks_fifo.sv", "rtl/vision/hv_wring.sv"],
         inputs=dict(
             start_i=1, seg_push_i=1, seg_addr_i=32, seg_words_i=20, req_ready_i=1, rsp_valid_i=1, rsp_data_i=64,
             layer_start_i=1, desc_i=1024, oct_drained_i=1, wpop_i=1, pbank_i=1, pgroup_i=2,

@@ -17,7 +17,6 @@ module hv_compute
 (
   input  wire logic        clk_i,
   input  wire logic        rst_ni,
-  input  wire logic        start_i,
 
   // Descriptors and weight segments from the front end.
   input  wire logic        q_we_i,
@@ -84,7 +83,7 @@ module hv_compute
   assign fstart     = have_q && !fstarted_q && !wait_units && !wait_dep;
 
   always_ff @(posedge clk_i) begin
-    if (!rst_ni || start_i) begin
+    if (!rst_ni) begin
       have_q     <= 1'b0;
       wstart_q   <= 1'b0;
       wstarted_q <= 1'b0;
@@ -114,7 +113,7 @@ module hv_compute
   assign idle_o = q_empty && !have_q && inflight_q == 0 && seg_idle;
 
   hv_cfgq u_cfgq (
-    .clk_i, .rst_ni(rst_ni && !start_i),
+    .clk_i, .rst_ni,
     .we_i(q_we_i), .widx_i(q_widx_i), .wdata_i(q_wdata_i), .room_o(q_room_o), .empty_o(q_empty),
     .valid_o(nxt_valid), .desc_o(nxt_desc), .take_i(take)
   );
@@ -127,7 +126,7 @@ module hv_compute
   logic [Wb-1:0][7:0]  pshift;
 
   hv_wring u_wring (
-    .clk_i, .rst_ni, .start_i,
+    .clk_i, .rst_ni,
     .seg_push_i, .seg_addr_i, .seg_words_i, .seg_room_o, .seg_idle_o(seg_idle),
     .req_valid_o(w_req_valid_o), .req_addr_o(w_req_addr_o), .req_beats_m1_o(w_req_beats_m1_o),
     .req_ready_i(w_req_ready_i), .rsp_valid_i(w_rsp_valid_i), .rsp_data_i(w_rsp_data_i),
@@ -147,7 +146,7 @@ module hv_compute
   word_t [Nb-1:0] set_words;
 
   hv_fetch u_fetch (
-    .clk_i, .rst_ni(rst_ni && !start_i),
+    .clk_i, .rst_ni,
     .prepare_i(wstart_q), .start_i(fstart), .desc_i(cur_q),
     .running_o(fetch_run), .busy_o(fetch_busy),
     .issue_ok_i(issue_ok), .hold_i(hold), .reserve_o(reserve),
@@ -161,7 +160,7 @@ module hv_compute
   word_t [1:0] res_data;
 
   hv_actmem u_actmem (
-    .clk_i, .rst_ni(rst_ni && !start_i),
+    .clk_i, .rst_ni,
     .issue_ok_o(issue_ok), .hold_o(hold), .reserve_i(reserve), .issue_valid_i(issue_valid), .row_lane_i(lane_row),
     .net_i(net), .pad_i(pad), .issue_last_i(issue_last), .tag_i(issue_tag),
     .pad_byte_i(pad_byte), .busy_o(mem_busy),
@@ -178,7 +177,7 @@ module hv_compute
   word_t [Nb-1:0] res_words;
 
   hv_mac u_mac (
-    .clk_i, .rst_ni(rst_ni && !start_i),
+    .clk_i, .rst_ni,
     .set_valid_i(set_valid), .set_words_i(set_words), .set_tag_i(set_tag), .set_take_o(set_take),
     .wvalid_i(wvalid), .wdata_i(wword), .wnarrow_i(wnarrow), .wpop_o(wpop),
     .done_o(tile_done), .done_lane_o(tile_done_lane), .done_narrow_o(tile_narrow), .acc_o(acc), .res_words_o(res_words),
@@ -187,7 +186,7 @@ module hv_compute
   );
 
   hv_drain u_drain (
-    .clk_i, .rst_ni(rst_ni && !start_i),
+    .clk_i, .rst_ni,
     .done_i(tile_done), .done_lane_i(tile_done_lane), .narrow_i(tile_narrow), .acc_i(acc), .res_words_i(res_words), .desc_i(cur_q), .taken_o(drain_taken),
     .pbank_o(pbank), .pgroup_o(pgroup), .pbias_i(pbias), .pmult_i(pmult), .pshift_i(pshift),
     .oct_drained_o(oct_drained),

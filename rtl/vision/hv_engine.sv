@@ -195,7 +195,7 @@ module hv_engine
   logic        c_mac, c_res, c_weight, c_drain, c_fetch, c_load, c_dep, c_none;
 
   hv_compute u_compute (
-    .clk_i, .rst_ni(core_rst_n), .start_i(1'b0),    // core_rst_n comes with every start
+    .clk_i, .rst_ni(core_rst_n),                    // comes with every start
     .q_we_i(q_we_compute), .q_widx_i(q_widx), .q_wdata_i(q_wdata), .q_room_o(compute_room),
     .seg_push_i(seg_push), .seg_addr_i(seg_addr), .seg_words_i(seg_words), .seg_room_o(seg_room),
     .w_req_valid_o(w_req_valid), .w_req_addr_o(w_req_addr), .w_req_beats_m1_o(w_req_beats_m1),
@@ -213,7 +213,7 @@ module hv_engine
   logic out_idle, wr_beat;
 
   hv_out u_out (
-    .clk_i, .rst_ni(core_rst_n), .start_i(1'b0), .stop_i(stop),
+    .clk_i, .rst_ni(core_rst_n), .stop_i(stop),
     .q_we_i(q_we_out), .q_widx_i(q_widx), .q_wdata_i(q_wdata), .q_room_o(out_room),
     .pkg_base_i(pkg_base), .in_base_i(in_base), .out_base_i(out_base), .scratch_base_i(scratch_base),
     .n_compute_i(n_compute), .n_load_i(n_load), .done_o(out_done), .idle_o(out_idle),

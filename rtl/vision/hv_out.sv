@@ -11,7 +11,7 @@
 // without gaps of our own. A descriptor is complete when the response of its last burst has come.
 // CONF makes three passes over the logits: largest two (a class a cycle), sum of exponentials (the same), softmax
 // output (11 cycles a class); the exponentials come from the table written through hv_regs. Cycle counts do not depend
-// on data. start_i and rst_ni act a cycle later, but for the bus's valid signals, which rst_ni takes away at once.
+// on data. rst_ni acts a cycle later, but takes away the bus's valid signals at once.
 
 `default_nettype none
 
@@ -21,7 +21,6 @@ module hv_out
 (
   input  wire logic        clk_i,
   input  wire logic        rst_ni,
-  input  wire logic        start_i,          // new program
   input  wire logic        stop_i,           // error: finish the burst under way, begin nothing
 
   input  wire logic        q_we_i,
@@ -91,7 +90,7 @@ module hv_out
   end
 
   logic clear_q;
-  always_ff @(posedge clk_i) clear_q <= !rst_ni || start_i;
+  always_ff @(posedge clk_i) clear_q <= !rst_ni;
 
   // --- Descriptor queue (words 0 to 3 carry everything) -----------------------------------------
   logic [63:0] q_mem [QDepth*4];
@@ -338,38 +337,22 @@ module hv_out
           sub_q   <= '0;
           state_q <= pass_q == 2'd0 ? CfScan : pass_q == 2'd1 ? CfSum : CfOut;
         end
-        CfScan: begin
-          have1_q <= 1'b1;
-          if (!have1_q || x > m1_q) begin
-            m1_q    <= x;
-            i1_q    <= i_q;
-            m2_q    <= m1_q;
-            i2_q    <= have1_q ? i1_q : 10'd0;
-            have2_q <= have1_q;
-          end else if (!have2_q || x > m2_q) begin
-            m2_q    <= x;
-            i2_q    <= i_q;
-            have2_q <= 1'b1;
-          end
-          i_q <= i_q + 10'd1;
-          word_q   <= word_q >> 8;
-          idx_q    <= idx_q + 3'd1;
-          c_left_q <= c_left_q - 11'd1;
-          c_last_q <= c_left_q == 11'd2;
-          if (word_end) begin
-            g_q     <= g_q + Lb'(1);
-            grow_q  <= grow_q + src_s;
-            state_q <= Addr;
-            if (c_last_q) begin
-              pass_q   <= pass_q + 2'd1;
-              c_left_q <= cf.classes;
-              c_last_q <= c_one_q;
-              g_q      <= '0;
-              grow_q   <= src_base;
+        CfScan, CfSum: begin
+          if (state_q == CfScan) begin
+            have1_q <= 1'b1;
+            if (!have1_q || x > m1_q) begin
+              m1_q    <= x;
+              i1_q    <= i_q;
+              m2_q    <= m1_q;
+              i2_q    <= have1_q ? i1_q : 10'd0;
+              have2_q <= have1_q;
+            end else if (!have2_q || x > m2_q) begin
+              m2_q    <= x;
+              i2_q    <= i_q;
+              have2_q <= 1'b1;
             end
+            i_q <= i_q + 10'd1;
           end
-        end
-        CfSum: begin
           word_q   <= word_q >> 8;
           idx_q    <= idx_q + 3'd1;
           c_left_q <= c_left_q - 11'd1;
@@ -384,7 +367,7 @@ module hv_out
               c_last_q <= c_one_q;
               g_q      <= '0;
               grow_q   <= src_base;
-              state_q  <= CfRecip;
+              if (state_q == CfSum) state_q <= CfRecip;
             end
           end
         end

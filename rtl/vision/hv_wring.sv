@@ -25,7 +25,6 @@ module hv_wring
 (
   input  wire logic        clk_i,
   input  wire logic        rst_ni,
-  input  wire logic        start_i,        // new program: pointers back to zero
 
   // Segments from the front end.
   input  wire logic        seg_push_i,
@@ -105,7 +104,7 @@ module hv_wring
   always_ff @(posedge clk_i) begin
     if (seg_push_i) seg_mem[seg_w_q] <= {seg_words_i, seg_addr_i};
     seg_idle_q <= !cur_q && !req_valid_q && seg_n_q == 0 && alloc_q == wr_q;
-    if (!rst_ni || start_i) begin
+    if (!rst_ni) begin
       seg_w_q      <= '0;
       seg_r_q      <= '0;
       seg_n_q      <= '0;
@@ -225,7 +224,7 @@ module hv_wring
       // A word is read only when there is one, so those of the tile are there after the first pass.
       avail_q <= rewind || (lead_q >= 0 && (lead_q > 1 || (lead_q == 1 && !rd_en) || rx_q));
     end
-    if (!rst_ni || start_i) begin
+    if (!rst_ni) begin
       held_q   <= '0;
       credit_q <= 1'b0;
     end else begin
@@ -245,7 +244,7 @@ module hv_wring
   logic [3:0] dst_par_q;
 
   always_ff @(posedge clk_i) begin
-    if (!rst_ni || start_i) begin
+    if (!rst_ni) begin
       state_q      <= Idle;
       rd_q         <= '0;
       rel_q        <= '0;
@@ -353,7 +352,7 @@ module hv_wring
     .Width($bits(ring_word_t) + 1),
     .Depth(16)
   ) u_fifo (
-    .clk_i, .rst_ni(rst_ni && !start_i),
+    .clk_i, .rst_ni,
     .push_i(dst_weight_q), .wdata_i({narrow_q, ring_rdata}), .full_o(),
     .pop_i(wpop_i), .rdata_o({wnarrow_o, wdata_o}), .empty_o(fifo_empty), .level_o()
   );

@@ -350,7 +350,7 @@ BLOCKS = [
         generated=["hv_pkg.sv"],
         sources=["rtl/vision/hv_core_pkg.sv", "rtl/common/ks_fifo.sv", "rtl/vision/hv_wring.sv"],
         inputs=dict(
-            start_i=1, seg_push_i=1, seg_addr_i=32, seg_words_i=20, req_ready_i=1, rsp_valid_i=1, rsp_data_i=64,
+            seg_push_i=1, seg_addr_i=32, seg_words_i=20, req_ready_i=1, rsp_valid_i=1, rsp_data_i=64,
             layer_start_i=1, desc_i=1024, oct_drained_i=1, wpop_i=1, pbank_i=1, pgroup_i=2,
         ),
         outputs=dict(
@@ -359,7 +359,7 @@ BLOCKS = [
         ),
         reset=True,
         # A program and its layer in 1024 cycles: kind, words of weights, tiles. Beats come unasked.
-        drive="start_i = cycle % 1024 == 10; if (cycle % 1024 == 12) begin desc_i = 0; desc_i[11:8] = {2'(1 + $urandom % 2), 1'($urandom), 1'b1};"
+        drive="if (cycle % 1024 == 10) rst_ni = 0; if (cycle % 1024 == 12) begin desc_i = 0; desc_i[11:8] = {2'(1 + $urandom % 2), 1'($urandom), 1'b1};"
         " if ($urandom % 4 == 0) desc_i[11:10] = 0; desc_i[96 +: 20] = 20'd500; desc_i[488 +: 16] = 16'(1 + $urandom % 20);"
         " desc_i[160 +: 10] = 10'd9; desc_i[170 +: 16] = 16'($urandom % 3); end"
         " layer_start_i = cycle % 1024 == 14; seg_push_i = cycle % 1024 == 16; seg_words_i = 20'd500; seg_addr_i = {25'($urandom), 7'd0};"

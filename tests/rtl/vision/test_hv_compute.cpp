@@ -262,7 +262,6 @@ public:
   explicit Bench(std::uint64_t seed)
       : Base({.seed = seed, .max_cycles = 400'000'000}), random_(seed) {
     auto &m = model();
-    m.start_i = 0;
     m.q_we_i = 0;
     m.seg_push_i = 0;
     m.w_req_ready_i = 0;

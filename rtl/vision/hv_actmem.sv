@@ -192,13 +192,17 @@ module hv_actmem
   // A1: an issue, or a row for the output unit, which was accepted in the cycle before. A2: columns. A3: banks.
   logic  a1_row_q, a2_valid_q, a2_row_q, a3_valid_q;
   row_t  a1_rowi_q, a2_rowi_q;
-  /* verilator lint_off UNUSEDSIGNAL */  // the way back needs no lane_k and col_en
-  net_t  a2_net_q, a3_net_q, f4_net_q;
-  /* verilator lint_on UNUSEDSIGNAL */
-  logic  [Nb-1:0] a2_pad_q, a3_pad_q, f4_pad_q;
-  logic  a2_last_q, a3_last_q, f4_last_q;
-  logic  [7:0] a2_padb_q, a3_padb_q, f4_padb_q;
-  op_tag_t a2_tag_q, a3_tag_q, f4_tag_q;
+  // What an issue needs on the way back: the banks of the columns, and at the lanes the rest.
+  typedef struct packed {
+    logic   [Nb-1:0] lanes;
+    net_c_t [Nb-1:0] lane_c;
+    logic   [Nb-1:0] pad;
+    logic   [7:0]    padb;
+    logic            last;
+    op_tag_t         tag;
+  } lanes_t;
+  net_x_t [Nx-1:0][Nc-1:0] a2_x_q, a3_x_q, f4_x_q;
+  lanes_t a2_q, a3_q, f4_q, f5_q;
   row_t  [Nx-1:0][Nc-1:0] a1_row, a2_col_q;
   net_x_t [Nb-1:0] sel, a2_sel_q;
   logic  [Nb-1:0] en, a2_en_q, ren_q;
@@ -264,9 +268,9 @@ module hv_actmem
     a2_sel_q  <= sel;
     a2_en_q   <= en;
     for (int unsigned b = 0; b < Nb; b++) rrow_q[b] <= a2_row_q ? a2_rowi_q : a2_row[b];
-    {a2_net_q, a2_pad_q, a2_last_q, a2_padb_q, a2_tag_q} <= {net_i, pad_i, issue_last_i, pad_byte_i, tag_i};
-    {a3_net_q, a3_pad_q, a3_last_q, a3_padb_q, a3_tag_q} <= {a2_net_q, a2_pad_q, a2_last_q, a2_padb_q, a2_tag_q};
-    {f4_net_q, f4_pad_q, f4_last_q, f4_padb_q, f4_tag_q} <= {a3_net_q, a3_pad_q, a3_last_q, a3_padb_q, a3_tag_q};
+    a2_q <= '{lanes: net_i.lanes, lane_c: net_i.lane_c, pad: pad_i, padb: pad_byte_i, last: issue_last_i, tag: tag_i};
+    {a2_x_q, a3_x_q, f4_x_q} <= {net_i.col_x, a2_x_q, a3_x_q};
+    {a3_q, f4_q, f5_q}       <= {a2_q, a3_q, f4_q};
   end
 
   // --- Banks -----------------------------------------------------------------------------------------
@@ -285,11 +289,7 @@ module hv_actmem
   assign row_data_o = rdata;
 
   // --- F4, F5, F6 ----------------------------------------------------------------------------------------
-  logic            f4_valid_q, f5_valid_q, f5_last_q, set_q;
-  logic  [Nb-1:0]  f5_pad_q, f5_lanes_q;
-  net_c_t [Nb-1:0] f5_lane_c_q;
-  logic [7:0]      f5_padb_q;
-  op_tag_t         f5_tag_q;
+  logic            f4_valid_q, f5_valid_q, set_q;
   word_t [Nx-1:0][Nc-1:0] col_q;
   word_t [Nb-1:0]  words_q;
   op_tag_t         tag_q;
@@ -302,7 +302,7 @@ module hv_actmem
       ks_mux4 #(
         .Width(8 * Wb)
       ) u_mux (
-        .d_i(rdata[Nx*c +: Nx]), .s_i(f4_net_q.col_x[m][c]), .set_i('0), .y_o(col_word[m][c])
+        .d_i(rdata[Nx*c +: Nx]), .s_i(f4_x_q[m][c]), .set_i('0), .y_o(col_word[m][c])
       );
     end
   end
@@ -310,21 +310,21 @@ module hv_actmem
     word_t [Nx-1:0] classes;
     word_t          word;
     logic [7:0]     one, zero;
-    assign one  = {8{f5_pad_q[w]}} & f5_padb_q;
-    assign zero = {8{f5_pad_q[w] && f5_valid_q}} & ~f5_padb_q;
+    assign one  = {8{f5_q.pad[w]}} & f5_q.padb;
+    assign zero = {8{f5_q.pad[w] && f5_valid_q}} & ~f5_q.padb;
     for (genvar c = 0; c < Nx; c++) begin : gen_class
       assign classes[c] = c < Nc ? col_q[w % Nx][c % Nc] : '0;
     end
     ks_mux4 #(
       .Width(8 * Wb)
     ) u_mux (
-      .d_i(classes), .s_i(2'(f5_lane_c_q[w])), .set_i({Wb{one}}), .y_o(word)
+      .d_i(classes), .s_i(2'(f5_q.lane_c[w])), .set_i({Wb{one}}), .y_o(word)
     );
     for (genvar i = 0; i < 8; i++) begin : gen_bit
       always_ff @(posedge clk_i) begin
         for (int unsigned b = 0; b < Wb; b++) begin
           if (zero[i]) words_q[w][b][i] <= 1'b0;
-          else if (f5_valid_q && (f5_lanes_q[w] || f5_pad_q[w])) words_q[w][b][i] <= word[b][i];
+          else if (f5_valid_q && (f5_q.lanes[w] || f5_q.pad[w])) words_q[w][b][i] <= word[b][i];
         end
       end
     end
@@ -338,16 +338,10 @@ module hv_actmem
     end else begin
       f4_valid_q <= a3_valid_q;
       f5_valid_q <= f4_valid_q;
-      set_q      <= f5_valid_q && f5_last_q;
+      set_q      <= f5_valid_q && f5_q.last;
     end
-    col_q       <= col_word;
-    f5_lanes_q  <= f4_net_q.lanes;
-    f5_lane_c_q <= f4_net_q.lane_c;
-    f5_pad_q    <= f4_pad_q;
-    f5_last_q   <= f4_last_q;
-    f5_padb_q   <= f4_padb_q;
-    f5_tag_q    <= f4_tag_q;
-    tag_q       <= f5_tag_q;
+    col_q <= col_word;
+    tag_q <= f5_q.tag;
   end
 
   // --- Sets ------------------------------------------------------------------------------------------------

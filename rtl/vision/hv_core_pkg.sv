@@ -57,7 +57,7 @@ package hv_core_pkg;
 
   // What the MAC array has to know about one set of operand words.
   typedef struct packed {
-    logic [3:0] nch_m1;     // steps that the words last, minus one (dense)
+    logic [3:0] nch_m1;     // steps that the words last, minus one: 1 for a maximum
     logic       first;      // first words of a tile
     logic       last;       // last words of a tile
     logic       w_last;     // last words of a tile that take weights

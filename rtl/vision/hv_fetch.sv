@@ -347,22 +347,20 @@ module hv_fetch
   always_ff @(posedge clk_i) begin
     if (!rst_ni) f0_valid_q <= 1'b0;
     else f0_valid_q <= advance;
-    begin
-      f0_x_q    <= tx_q;
-      f0_xw_q   <= tx_q - $signed(desc_i.iw);
-      f0_y_q    <= ty_q;
-      f0_yh_q   <= ty_q - $signed(desc_i.ih);
-      f0_low_q  <= toff_q[Lb-1:0];
-      for (int unsigned q = 0; q < Parts; q++) begin
-        f0_row_q[q]  <= row0 + part_row[q];
-        f0_bank_q[q] <= toff_q[Lb-1:0] + (skew0 | part_skew[q]);
-      end
-      f0_padb_q <= desc_i.pad;
-      f0_tag_q  <= '{
-        nch_m1: many ? 4'd0 : icg_last_q ? desc_i.nlast_m1 : 4'(Wb - 1),
-        first: first_q, last: tile_last, w_last: taps_last && !res_q, is_res: res_q, add: desc_i.add,
-        depthwise: desc_i.depthwise, is_max: desc_i.is_max, glog: desc_i.glog};
+    f0_x_q    <= tx_q;
+    f0_xw_q   <= tx_q - $signed(desc_i.iw);
+    f0_y_q    <= ty_q;
+    f0_yh_q   <= ty_q - $signed(desc_i.ih);
+    f0_low_q  <= toff_q[Lb-1:0];
+    for (int unsigned q = 0; q < Parts; q++) begin
+      f0_row_q[q]  <= row0 + part_row[q];
+      f0_bank_q[q] <= toff_q[Lb-1:0] + (skew0 | part_skew[q]);
     end
+    f0_padb_q <= desc_i.pad;
+    f0_tag_q  <= '{
+      nch_m1: many ? 4'(desc_i.is_max && !res_q) : icg_last_q ? desc_i.nlast_m1 : 4'(Wb - 1),
+      first: first_q, last: tile_last, w_last: taps_last && !res_q, is_res: res_q, add: desc_i.add,
+      depthwise: desc_i.depthwise, is_max: desc_i.is_max, glog: desc_i.glog};
   end
 
   // --- F1: bounds, row and bank of every lane ------------------------------------------------------

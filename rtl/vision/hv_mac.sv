@@ -65,11 +65,6 @@ module hv_mac
   assign have_w   = tag_q.is_res || wvalid_i;
   assign issue    = cur_q && have_w && (!tile_end || gap_ok_q);
 
-  // Index of the last step of some words.
-  function automatic logic [3:0] last_step(input logic max_set, input logic [3:0] nch_m1);
-    return max_set ? 4'd1 : nch_m1;
-  endfunction
-
   logic [1:0] slice_last;
   assign slice_last = 2'd3 >> tag_q.glog;
   // Both steps of a maximum have one step's weights.
@@ -105,9 +100,9 @@ module hv_mac
     if (new_set) begin
       words_q   <= set_words_i;
       tag_q     <= set_tag_i;
-      ch_last_q <= last_step(set_tag_i.is_max && !set_tag_i.is_res, set_tag_i.nch_m1) == 4'd0;
+      ch_last_q <= set_tag_i.nch_m1 == 4'd0;
     end else if (issue) begin
-      ch_last_q <= ch_q + 4'd1 == last_step(tag_q.is_max && !tag_q.is_res, tag_q.nch_m1);
+      ch_last_q <= ch_q + 4'd1 == tag_q.nch_m1;
     end
   end
 

@@ -54,6 +54,23 @@ std::int32_t coord(std::int64_t v) {
   return static_cast<std::int32_t>(static_cast<u32>(v) << 20U) >> 20;
 }
 
+/// A ks_fifo.
+template <class T, std::size_t kDepth> class Fifo {
+public:
+  [[nodiscard]] bool empty() const { return level_ == 0; }
+  [[nodiscard]] u32 level() const { return level_; }
+  [[nodiscard]] const T &front() const { return words_[head_]; }
+  void push(const T &word) { words_[(head_ + level_++) % kDepth] = word; }
+  void pop() {
+    head_ = (head_ + 1) % kDepth;
+    --level_;
+  }
+
+private:
+  std::array<T, kDepth> words_{};
+  u32 head_ = 0, level_ = 0;
+};
+
 // --- The program, reduced to what timing depends on ----------------------------------------------
 
 struct ComputeLayer {
@@ -378,13 +395,11 @@ struct Load {
   u32 p0 = 0, n = 0, chans = 0, bytes = 0, max = 0, beats = 0, left = 0;
   u32 p = 0, inner = 0, g = 0, win_n = 0, off = 0, need = 0;
   bool take_piece = false; // take_q
-  // Piece FIFO, oldest at `piece_head`.
   struct Piece {
     u32 bank = 0, pixels = 0, block = 0;
     bool last = false;
   };
-  std::array<Piece, kPieceFifo> pieces{};
-  u32 piece_head = 0, piece_n = 0;
+  Fifo<Piece, kPieceFifo> pieces;
   // Output register.
   bool out_valid = false, done = false;
   Piece out;
@@ -395,7 +410,7 @@ struct Load {
 
   [[nodiscard]] bool room() const { return q_level < kLoadQueue; }
   [[nodiscard]] bool idle() const {
-    return q_level == 0 && rstate == Request::kIdle && ustate == Unpack::kIdle && piece_n == 0 &&
+    return q_level == 0 && rstate == Request::kIdle && ustate == Unpack::kIdle && pieces.empty() &&
            !out_valid && !done;
   }
   [[nodiscard]] bool request() const { return req_valid; }
@@ -419,12 +434,12 @@ struct Load {
     else if (ustate == Unpack::kLast)
       take_next = !take_piece;
     take_next =
-        take_next && win_keep + (beat_pop ? 1 : 0) >= need_next && piece_n + 2 <= kPieceFifo;
+        take_next && win_keep + (beat_pop ? 1 : 0) >= need_next && pieces.level() + 2 <= kPieceFifo;
   }
 
   void tick(bool push, bool req_fire, bool beat, u32 n_compute, u32 n_out) {
     const bool pop = rstate == Request::kRead && ridx == 3;
-    const bool take = ustate == Unpack::kIdle && offer && piece_n == 0;
+    const bool take = ustate == Unpack::kIdle && offer && pieces.empty();
     const bool make =
         rstate == Request::kReq && !req_valid && left_beats != 0 && used + kBurstBeats <= kBeatFifo;
 
@@ -481,19 +496,16 @@ private:
   void output() {
     done = fire && out.last;
     if (out_free) {
-      out_valid = piece_n != 0;
+      out_valid = !pieces.empty();
       if (out_valid) {
-        out = pieces[piece_head];
-        piece_head = (piece_head + 1) % kPieceFifo;
-        --piece_n;
+        out = pieces.front();
+        pieces.pop();
       }
     }
     if (!take_piece)
       return;
     const bool tail = ustate == Unpack::kLast;
-    pieces[(piece_head + piece_n) % kPieceFifo] = {p + geometry->skew(g), tail ? left : max, block,
-                                                   tail || left == max};
-    ++piece_n;
+    pieces.push({p + geometry->skew(g), tail ? left : max, block, tail || left == max});
   }
 
   void unpack(bool take) {
@@ -764,8 +776,7 @@ struct Fetch {
   };
   bool run = false, f0_valid = false, f1_valid = false, fc_valid = false, f2_valid = false;
   Operation f0, f1, fc, f2; // f2.issues counts down
-  std::array<Operation, kOperationQueue> queue{};
-  u32 queue_head = 0, queue_n = 0;
+  Fifo<Operation, kOperationQueue> queue;
   bool room = true;
   bool issue_valid = false, issue_last = false; // F3
   Tag issue_tag;
@@ -794,7 +805,7 @@ struct Fetch {
   bool fire = false, f2_load = false, reserve = false, go = false, swap = false;
 
   [[nodiscard]] bool busy() const {
-    return f0_valid || f1_valid || fc_valid || queue_n != 0 || f2_valid || issue_valid;
+    return f0_valid || f1_valid || fc_valid || !queue.empty() || f2_valid || issue_valid;
   }
   void eval(bool issue_ok, bool hold) {
     fire = f2_valid && issue_ok && !hold;
@@ -809,19 +820,18 @@ struct Fetch {
     issue_valid = fire;
     issue_last = reserve;
     issue_tag = f2.tag;
-    room = queue_n <= kOperationQueue / 2;
+    room = queue.level() <= kOperationQueue / 2;
     if (f2_load) {
-      f2_valid = queue_n != 0;
+      f2_valid = !queue.empty();
       if (f2_valid) {
-        f2 = queue[queue_head];
-        queue_head = (queue_head + 1) % kOperationQueue;
-        --queue_n;
+        f2 = queue.front();
+        queue.pop();
       }
     } else if (fire) {
       --f2.issues;
     }
     if (fc_valid)
-      queue[(queue_head + queue_n++) % kOperationQueue] = fc;
+      queue.push(fc);
     fc_valid = f1_valid;
     fc = f1;
     f1_valid = f0_valid;
@@ -982,7 +992,8 @@ private:
   }
 };
 
-// --- hv_actmem ------------------------------------------------------------------------------------
+// --- hv_actmem
+// ------------------------------------------------------------------------------------
 
 /// Reads: from an issue to the set of operands that the array takes.
 struct Operands {
@@ -991,26 +1002,22 @@ struct Operands {
     Tag tag;
   };
   std::array<Stage, 5> stages{}; // A2, A3, F4, F5, and F6 with a whole set
-  std::array<Tag, kSets> sets{};
-  u32 set_head = 0, set_n = 0;
+  Fifo<Tag, kSets> sets;
   u32 places = 0; // taken
   bool issue_ok = true, taken = false;
 
   [[nodiscard]] bool busy() const {
-    return set_n != 0 ||
+    return !sets.empty() ||
            std::any_of(stages.begin(), stages.end(), [](const Stage &s) { return s.valid; });
   }
-  [[nodiscard]] const Tag &set_tag() const { return sets[set_head]; }
   void tick(bool set_take, bool reserve, bool issue_valid, bool issue_last, const Tag &issue_tag) {
     places = places + (reserve ? 1 : 0) - (taken ? 1 : 0);
     issue_ok = places < kSets;
     taken = set_take;
-    if (set_take) {
-      set_head = (set_head + 1) % kSets;
-      --set_n;
-    }
+    if (set_take)
+      sets.pop();
     if (stages[4].valid)
-      sets[(set_head + set_n++) % kSets] = stages[4].tag;
+      sets.push(stages[4].tag);
     for (std::size_t i = stages.size(); --i > 0;)
       stages[i] = stages[i - 1];
     stages[4].valid = stages[4].valid && stages[4].last;
@@ -1497,7 +1504,7 @@ private:
 
     // Array and operands.
     const bool row_ready = !writes_.wait;
-    array_.eval(ring_.weights(), operands_.set_n != 0);
+    array_.eval(ring_.weights(), !operands_.sets.empty());
     fetch_.eval(operands_.issue_ok, out_.row_valid() || !row_ready);
     const bool tile_done = array_.done();
     drain_.eval(tile_done);
@@ -1562,7 +1569,7 @@ private:
     ring_.tick(dispatch && head.segment != 0, grant == Source::kWeights, rsp == Source::kWeights,
                wstart_, cur_, drain_.oct_end, array_.wpop);
     drain_.tick(cycle_, tile_done, cur_);
-    array_.tick(operands_.set_tag());
+    array_.tick(operands_.sets.front());
     operands_.tick(array_.set_take, fetch_.reserve, fetch_.issue_valid, fetch_.issue_last,
                    fetch_.issue_tag);
     fetch_.tick(fstart ? cur_ : nullptr, wstart_);

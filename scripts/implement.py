@@ -55,7 +55,7 @@ class Board:
         ulx3s.make_netlist(self.folder, self.options.clock, self.options.baud, self.options.sdram)
 
     def arguments(self):
-        return ulx3s.constraints(self.folder)
+        return ulx3s.CONSTRAINTS
 
     def pack(self):
         return ulx3s.pack(self.folder, self.options.speed)

@@ -30,6 +30,8 @@ NAME = "kestrel_ulx3s"
 PACKAGE, SPEED = "CABGA381", "6"
 FOLDER = ROOT / "build" / "boards" / "ulx3s"
 PYTHON = nextpnr_ecp5.VENV / "bin" / "python"
+# nextpnr's arguments for the pins and clocks of a system, in its folder.
+CONSTRAINTS = ("--lpf", f"gateware/{NAME}.lpf")
 
 
 def fail(text):
@@ -49,11 +51,6 @@ def step(what, command, log=None):
     print(f"  {time.monotonic() - begin:.0f} s", flush=True)
 
 
-def constraints(folder):
-    """nextpnr's arguments for the pins and clocks of the system in folder."""
-    return ["--lpf", (folder / "gateware" / f"{NAME}.lpf").relative_to(folder)]
-
-
 def make_netlist(folder, clock, baud, sdram):
     folder.mkdir(parents=True, exist_ok=True)
     step("generating the system (LiteX)",
@@ -68,7 +65,7 @@ def make_netlist(folder, clock, baud, sdram):
 def pack(folder, speed):
     """What the packer takes of the device, printed: {name: (used, available)}."""
     print(f"packing it for the LFE5U-85F-{speed} in {PACKAGE}", flush=True)
-    nextpnr_ecp5.run(["--json", "netlist.json", "--speed", speed, *constraints(folder), "--pack-only",
+    nextpnr_ecp5.run(["--json", "netlist.json", "--speed", speed, *CONSTRAINTS, "--pack-only",
                       "--report", "packed.json"], folder, folder / "pack.log", package=PACKAGE)
     return nextpnr_ecp5.utilisation(folder / "packed.json")
 
@@ -115,7 +112,7 @@ def main():
             return 0
         for seed in options.seed:
             print(f"placing and routing, seed {seed} (log {folder / f'route_{seed}.log'})", flush=True)
-            found = nextpnr_ecp5.place_and_route(folder, seed, SPEED, PACKAGE, constraints(folder))
+            found = nextpnr_ecp5.place_and_route(folder, seed, SPEED, PACKAGE, CONSTRAINTS)
             # The system's clock is the slowest of those that have paths of their own.
             clock = nextpnr_ecp5.slowest(found["clocks"])
             clocks[seed] = clock["achieved"] / clock["constraint"], clock["achieved"]
